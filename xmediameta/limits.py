@@ -1,0 +1,81 @@
+"""The rate-limit headers of one answer, read as they stand: what they mean together is for `windows` to decide.
+
+Any of them may be absent, malformed or absurd (FACTS, "Limits and price"); what cannot be read is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+WindowName = Literal["user-15min", "user-24hour", "app-24hour"]
+
+HEADER_STEMS: Final[dict[WindowName, str]] = {
+    "user-15min": "x-rate-limit-",
+    "user-24hour": "x-user-limit-24hour-",
+    "app-24hour": "x-app-limit-24hour-",
+}
+_HEADERS: Final = {
+    name: (f"{stem}limit", f"{stem}remaining", f"{stem}reset") for name, stem in HEADER_STEMS.items()
+}
+_MOST_DIGITS: Final = 16
+# A reset above this is in milliseconds: as seconds it would lie beyond the year 5000.
+_MILLISECONDS_FROM: Final = 100_000_000_000
+
+
+class RateLimit(Struct, frozen=True, gc=False):
+    """One window as a response told it.
+
+    Attributes:
+        limit: requests per window, or None.
+        remaining: requests left, or None.
+        reset: when the window ends, in Unix seconds of the server's clock, or None.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: int | None = None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str], name: WindowName) -> RateLimit | None:
+        """The window `name`, or None where none of its headers can be read. `headers` must ignore case."""
+        limit_header, remaining_header, reset_header = _HEADERS[name]
+        remaining = _whole(headers.get(remaining_header))
+        limit = _whole(headers.get(limit_header))
+        reset = _whole(headers.get(reset_header))
+        if remaining is None and limit is None and reset is None:
+            return None
+        if reset is not None and reset >= _MILLISECONDS_FROM:
+            reset //= 1000
+        return cls(limit, remaining, reset)
+
+    @property
+    def reset_at(self) -> datetime | None:
+        """`reset` as an aware datetime, or None where it is absent or out of range."""
+        if self.reset is None:
+            return None
+        try:
+            return datetime.fromtimestamp(self.reset, UTC)
+        except (OverflowError, ValueError, OSError):
+            return None
+
+
+def read_windows(headers: Mapping[str, str]) -> dict[WindowName, RateLimit]:
+    """All windows that the headers tell of, by name."""
+    found: dict[WindowName, RateLimit] = {}
+    for name in _HEADERS:
+        window = RateLimit.from_headers(headers, name)
+        if window is not None:
+            found[name] = window
+    return found
+
+
+def _whole(text: str | None) -> int | None:
+    if text is None:
+        return None
+    text = text.strip()
+    # str.isdigit() takes superscripts and other scripts' digits too, hence the ASCII check.
+    return int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None

@@ -1,0 +1,265 @@
+"""What is sent: `Metadata`, exactly of the wire's shape, and `Update`, one row of work.
+
+Decoding and converting check types, patterns and bounds; a struct made by hand is checked before it is sent, since
+msgspec does not check constructors. Rules that join members ("exactly one geo list is not empty") are `broken_rule`;
+`strict=False` sets aside these and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Self, cast
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .errors import InvalidUpdate
+from .explain import explain
+from .members import (
+    AllowDownloadStatus,
+    AltText,
+    AudiencePolicy,
+    ContentExpiration,
+    DomainRestrictions,
+    FoundMediaOrigin,
+    GeoRestrictions,
+    ManagementInfo,
+    MediaId,
+    PreviewImage,
+    SensitiveMediaWarning,
+    SharedInfo,
+    Sticker,
+    StickerInfo,
+    UploadSource,
+)
+from .shortform import SHORT_NAMES, expand
+
+# The last second of the year 9999; what lies beyond was meant in milliseconds.
+_LAST_SECOND: Final = 253_402_300_799
+
+Moment = int | float | Annotated[datetime, Meta(tz=True)]
+
+
+class Metadata(
+    Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True
+):
+    """The metadata of one media, in the wire's shape; an absent member is `UNSET`.
+
+    Whether a later call merges with what X has, or replaces it, is not known: treat neither as given.
+    """
+
+    allow_download_status: AllowDownloadStatus | UnsetType = UNSET
+    alt_text: AltText | UnsetType = UNSET
+    audience_policy: AudiencePolicy | UnsetType = UNSET
+    content_expiration: ContentExpiration | UnsetType = UNSET
+    domain_restrictions: DomainRestrictions | UnsetType = UNSET
+    found_media_origin: FoundMediaOrigin | UnsetType = UNSET
+    geo_restrictions: GeoRestrictions | UnsetType = UNSET
+    management_info: ManagementInfo | UnsetType = UNSET
+    preview_image: PreviewImage | UnsetType = UNSET
+    sensitive_media_warning: SensitiveMediaWarning | UnsetType = UNSET
+    shared_info: SharedInfo | UnsetType = UNSET
+    sticker_info: StickerInfo | UnsetType = UNSET
+    upload_source: UploadSource | UnsetType = UNSET
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        alt_text: str | None = None,
+        allow_download: bool | None = None,
+        adult_content: bool | None = None,
+        graphic_violence: bool | None = None,
+        other_sensitive: bool | None = None,
+        allowed_countries: Sequence[str] | None = None,
+        blocked_countries: Sequence[str] | None = None,
+        content_expires_at: datetime | int | None = None,
+        allowed_domains: Sequence[str] | None = None,
+        managed: bool | None = None,
+        shared: bool | None = None,
+        upload_source: str | None = None,
+        origin_provider: str | None = None,
+        origin_id: str | None = None,
+        preview_media_id: str | None = None,
+        creator_subscriptions: Sequence[str] | None = None,
+        x_subscriptions: Sequence[str] | None = None,
+        stickers: Sequence[Sticker | Mapping[str, object]] | None = None,
+    ) -> Self:
+        """Metadata from its short forms; None leaves a member out.
+
+        Args:
+            alt_text: at most 1,000 characters.
+            allowed_countries, blocked_countries: two-letter codes; give one of them, the other is sent empty.
+            content_expires_at: an aware datetime, or Unix seconds.
+            origin_provider, origin_id: at most 8 and 24 characters; both or neither.
+            creator_subscriptions, x_subscriptions: `["Any"]` or `[]`.
+            stickers: 1 to 25.
+
+        Raises:
+            InvalidUpdate: a value that the contract does not allow; names the short form and the rule.
+        """
+        given = {name: value for name, value in locals().items() if name != "cls"}
+        wire = msgspec.to_builtins(expand(given), builtin_types=(bytes, bytearray, datetime))
+        return cast(Self, _convert(wire, cls))
+
+
+class Update(
+    Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True
+):
+    """One update: which media, what to set, and the caller's own notes, which are never sent.
+
+    Attributes:
+        id: the media id, 1 to 19 digits as text.
+        metadata: what to set.
+        account: the name of the account that uploaded the media; None for a client with one credential.
+        ref: the caller's own name for the row, kept on every outcome.
+        send_before: an aware datetime or Unix seconds; what cannot be sent in time is not sent.
+    """
+
+    id: MediaId
+    metadata: Metadata | UnsetType = UNSET
+    account: str | None = None
+    ref: str | int | None = None
+    send_before: Moment | None = None
+
+    @classmethod
+    def from_mapping(cls, line: Mapping[str, Any]) -> Update:
+        """An update from the shape of an input line: the request body, plus `account`, `ref`, `send_before`.
+
+        Raises:
+            InvalidUpdate: names the member and the rule.
+        """
+        return cast(Update, _convert(dict(line), cls))
+
+    def check(self, *, strict: bool = True) -> None:
+        """Check an update that was built by hand.
+
+        Raises:
+            InvalidUpdate: names the member and the rule.
+        """
+        plain = msgspec.to_builtins(self, builtin_types=(bytes, bytearray, datetime))
+        _convert(plain, type(self))
+        check_text(self)
+        if strict:
+            check_rules(self)
+
+    @property
+    def deadline(self) -> float | None:
+        """`send_before` in Unix seconds."""
+        moment = self.send_before
+        return moment.timestamp() if isinstance(moment, datetime) else moment
+
+
+_decoder: Final = msgspec.json.Decoder(Update)
+
+
+def decode_update(line: bytes | bytearray | memoryview, *, strict: bool = True) -> Update:
+    """An update from a line of JSON.
+
+    Raises:
+        InvalidUpdate: broken JSON, a text that is not UTF-8, or a broken rule of the contract.
+    """
+    try:
+        update = _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        fault = _json_fault(error, line)
+    else:
+        if strict:
+            check_rules(update)
+        return update
+    raise InvalidUpdate(*fault)
+
+
+def check_rules(update: Update) -> None:
+    """Raise `InvalidUpdate` where a rule that joins members is broken."""
+    fault = broken_rule(update)
+    if fault is not None:
+        raise InvalidUpdate(*fault)
+
+
+def broken_rule(update: Update) -> tuple[str, str] | None:
+    """The member and the rule, where an update of the right types breaks a rule that joins members."""
+    metadata = update.metadata
+    if metadata is UNSET:
+        return "metadata", "is missing: the update would set nothing (strict=False sends it all the same)"
+    geo = metadata.geo_restrictions
+    if geo is not UNSET:
+        allowed, blocked = geo.whitelisted_country_codes, geo.blacklisted_country_codes
+        if allowed is UNSET or blocked is UNSET:
+            absent = "whitelisted_country_codes" if allowed is UNSET else "blacklisted_country_codes"
+            return "metadata.geo_restrictions", f"{absent} must be there too, as an empty list"
+        if bool(allowed) == bool(blocked):
+            state = "both are filled" if allowed else "both are empty"
+            return (
+                "metadata.geo_restrictions",
+                f"exactly one of whitelisted_country_codes and blacklisted_country_codes must hold countries; {state}",
+            )
+    expiration = metadata.content_expiration
+    if expiration is not UNSET and expiration.timestamp_sec > _LAST_SECOND:
+        return "metadata.content_expiration.timestamp_sec", "is in seconds; this looks like milliseconds"
+    if metadata == _NOTHING:
+        return "metadata", "is empty: the update would set nothing (strict=False sends it all the same)"
+    return None
+
+
+_NOTHING: Final = Metadata()
+
+
+def check_text(update: Update) -> None:
+    """Raise `InvalidUpdate` for what JSON in UTF-8 cannot carry: lone surrogates, infinite numbers."""
+    try:
+        written = msgspec.json.encode(update)
+    except UnicodeEncodeError:
+        fault = ("", "holds a lone surrogate, which UTF-8 cannot carry")
+    except (TypeError, OverflowError, ValueError) as error:
+        fault = ("", str(error))
+    else:
+        decode_update(written, strict=False)
+        return
+    raise InvalidUpdate(*fault)
+
+
+def line_schema() -> dict[str, Any]:
+    """The JSON Schema of an input line."""
+    schema = msgspec.json.schema(Update)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "xmediameta input line"
+    return schema
+
+
+def utc(seconds: float) -> datetime:
+    """Unix seconds as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _convert(plain: object, kind: type[Struct]) -> Struct:
+    try:
+        return msgspec.convert(plain, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        member, rule = explain(error, plain, kind)
+    if kind is not Update:
+        member = SHORT_NAMES.get(tuple(member.removesuffix("[]").split(".")), member)
+    raise InvalidUpdate(member, rule)
+
+
+def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> tuple[str, str]:
+    if isinstance(error, UnicodeDecodeError):
+        return "", "is not UTF-8" + _where_not_utf8(bytes(line))
+    if not isinstance(error, msgspec.ValidationError):
+        if not isinstance(error, RecursionError) and _where_not_utf8(bytes(line)):
+            return "", "is not UTF-8" + _where_not_utf8(bytes(line))
+        return ("", "nested too deeply") if isinstance(error, RecursionError) else ("", f"broken JSON: {error}")
+    try:
+        raw = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
+        return _json_fault(worse, line) if not isinstance(worse, msgspec.ValidationError) else ("", str(worse))
+    return explain(error, raw, Update)
+
+
+def _where_not_utf8(line: bytes) -> str:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f" (byte {error.start + 1} is 0x{line[error.start]:02x}; the file may be in latin-1 or UTF-16)"
+    return ""

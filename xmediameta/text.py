@@ -1,0 +1,42 @@
+"""Foreign text made safe to show: what a server or a file sent never drives a terminal or forges a log line."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+# Joiners are format characters too, but emoji and several scripts are built with them.
+_HARMLESS: Final = frozenset("\u200c\u200d")
+_HIDDEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """Text on one line, with control characters, ANSI escapes and bidi marks shown as escapes.
+
+    Args:
+        text: anything, lone surrogates included.
+        limit: the most characters of `text` that are kept; a cut is marked with `…`.
+    """
+    kept = text[:limit]
+    if not (kept.isascii() and kept.isprintable()):
+        kept = "".join(_escaped(character) for character in kept)
+    return kept + "…" if len(text) > limit else kept
+
+
+def excerpt(body: bytes, limit: int = 300) -> str:
+    """The first bytes of a body as safe text; bytes that are not UTF-8 show as `\\xNN`."""
+    return printable(body[: limit * 4].decode("utf-8", "backslashreplace"), limit)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 character`, `1,043 characters`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _escaped(character: str) -> str:
+    if character in _HARMLESS or unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    if character in "\n\r\t":
+        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[character]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
