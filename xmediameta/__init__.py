@@ -1,0 +1,116 @@
+"""Set metadata (alt text, warnings, restrictions, stickers) on media uploaded to X: asyncio-first, paced, never twice.
+
+Names are loaded when first used, so that `xmediameta --version` need not import aiohttp.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .attempts import RetryPolicy as RetryPolicy
+    from .bulk import BulkRun as BulkRun
+    from .client import Client as Client
+    from .credentials import BearerToken as BearerToken
+    from .credentials import Credential as Credential
+    from .errors import AccountForbidden as AccountForbidden
+    from .errors import AccountSuspended as AccountSuspended
+    from .errors import AuthError as AuthError
+    from .errors import BatcherClosed as BatcherClosed
+    from .errors import BatcherFull as BatcherFull
+    from .errors import BudgetReached as BudgetReached
+    from .errors import ClientClosed as ClientClosed
+    from .errors import ConfigurationError as ConfigurationError
+    from .errors import ConnectFailed as ConnectFailed
+    from .errors import ConnectionLost as ConnectionLost
+    from .errors import CreditsDepleted as CreditsDepleted
+    from .errors import EndpointNotFound as EndpointNotFound
+    from .errors import InvalidUpdate as InvalidUpdate
+    from .errors import JournalError as JournalError
+    from .errors import MediaNotFound as MediaNotFound
+    from .errors import MissingExtra as MissingExtra
+    from .errors import OutageTooLong as OutageTooLong
+    from .errors import ProblemError as ProblemError
+    from .errors import ProtocolViolation as ProtocolViolation
+    from .errors import RateLimited as RateLimited
+    from .errors import RateLimitWaitTooLong as RateLimitWaitTooLong
+    from .errors import ReconnectRequired as ReconnectRequired
+    from .errors import RequestTimedOut as RequestTimedOut
+    from .errors import ServerFault as ServerFault
+    from .errors import TransportError as TransportError
+    from .errors import Unauthorized as Unauthorized
+    from .errors import UnreadableResponse as UnreadableResponse
+    from .errors import UpdateForbidden as UpdateForbidden
+    from .errors import UpdateRejected as UpdateRejected
+    from .errors import UsageCapped as UsageCapped
+    from .errors import XMediaMetaError as XMediaMetaError
+    from .limits import RateLimit as RateLimit
+    from .members import AllowDownloadStatus as AllowDownloadStatus
+    from .members import AltText as AltText
+    from .members import AudiencePolicy as AudiencePolicy
+    from .members import ContentExpiration as ContentExpiration
+    from .members import DomainRestrictions as DomainRestrictions
+    from .members import FoundMediaOrigin as FoundMediaOrigin
+    from .members import GeoRestrictions as GeoRestrictions
+    from .members import ManagementInfo as ManagementInfo
+    from .members import MediaKey as MediaKey
+    from .members import PreviewImage as PreviewImage
+    from .members import SensitiveMediaWarning as SensitiveMediaWarning
+    from .members import SharedInfo as SharedInfo
+    from .members import Sticker as Sticker
+    from .members import StickerInfo as StickerInfo
+    from .members import UploadSource as UploadSource
+    from .models import Metadata as Metadata
+    from .models import Update as Update
+    from .outcomes import Applied as Applied
+    from .outcomes import Failed as Failed
+    from .outcomes import NotSent as NotSent
+    from .outcomes import Outcome as Outcome
+    from .outcomes import Unchanged as Unchanged
+    from .problems import Problem as Problem
+    from .sandbox import Sandbox as Sandbox
+    from .windows import Limits as Limits
+
+_HOMES = {
+    "attempts": "RetryPolicy",
+    "bulk": "BulkRun",
+    "client": "Client",
+    "credentials": "BearerToken Credential",
+    "errors": (
+        "AccountForbidden AccountSuspended AuthError BatcherClosed BatcherFull BudgetReached ClientClosed "
+        "ConfigurationError ConnectFailed ConnectionLost CreditsDepleted EndpointNotFound InvalidUpdate JournalError "
+        "MediaNotFound MissingExtra OutageTooLong ProblemError ProtocolViolation RateLimited RateLimitWaitTooLong "
+        "ReconnectRequired RequestTimedOut ServerFault TransportError Unauthorized UnreadableResponse UpdateForbidden "
+        "UpdateRejected UsageCapped XMediaMetaError"
+    ),
+    "limits": "RateLimit",
+    "members": (
+        "AllowDownloadStatus AltText AudiencePolicy ContentExpiration DomainRestrictions FoundMediaOrigin "
+        "GeoRestrictions ManagementInfo MediaKey PreviewImage SensitiveMediaWarning SharedInfo Sticker StickerInfo "
+        "UploadSource"
+    ),
+    "models": "Metadata Update",
+    "outcomes": "Applied Failed NotSent Outcome Unchanged",
+    "problems": "Problem",
+    "sandbox": "Sandbox",
+    "windows": "Limits",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
