@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from .outcomes import Unchanged as Unchanged
     from .problems import Problem as Problem
     from .sandbox import Sandbox as Sandbox
-    from .windows import Limits as Limits
+    from .ledger import Limits as Limits
 
 _HOMES = {
     "attempts": "RetryPolicy",
@@ -96,7 +96,7 @@ _HOMES = {
     "outcomes": "Applied Failed NotSent Outcome Unchanged",
     "problems": "Problem",
     "sandbox": "Sandbox",
-    "windows": "Limits",
+    "ledger": "Limits",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
