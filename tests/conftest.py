@@ -1,0 +1,14 @@
+"""Hypothesis profiles: the same examples every time where CI is set, a small search elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_QUIET = [HealthCheck.too_slow]
+
+settings.register_profile("ci", max_examples=300, derandomize=True, database=None, deadline=None, print_blob=True,
+                          suppress_health_check=_QUIET)  # fmt: skip
+settings.register_profile("dev", max_examples=60, deadline=None, suppress_health_check=_QUIET)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
