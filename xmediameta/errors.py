@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from .limits import RateLimit
+from .limits import RateLimit, WindowName
 from .problems import Problem
 from .text import counted, printable
 
@@ -232,7 +232,7 @@ class ProblemError(XMediaMetaError):
         date: the server's `Date` in Unix seconds, or None.
     """
 
-    scope = "update"
+    scope: ClassVar[Scope] = "update"
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ class ProblemError(XMediaMetaError):
         *,
         body_excerpt: str = "",
         transaction_id: str | None = None,
-        windows: Mapping[str, RateLimit] | None = None,
+        windows: Mapping[WindowName, RateLimit] | None = None,
         retry_after: float | None = None,
         date: float | None = None,
     ) -> None:
@@ -319,6 +319,7 @@ class RateLimited(ProblemError):
 
     @property
     def reset_at(self) -> datetime | None:
+        """The latest reset of the windows that are used up."""
         return max((w.reset_at for w in self.windows.values() if w.reset_at and not w.remaining), default=None)
 
 

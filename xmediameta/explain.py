@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Final, cast
 
 import msgspec
 
@@ -25,6 +25,8 @@ _TYPE_NAMES: Final = {
     "array": "a list", "null": "null", "datetime": "a time",
 }  # fmt: skip
 _MEDIA_KEY: Final = re.compile(r"^\d+_(\d{1,19})$")
+
+NEEDS_ZONE: Final = "a time needs its zone, as in 2026-01-31T12:00:00Z"
 
 Fault = tuple[str, str]
 
@@ -65,7 +67,7 @@ def _fault(what: str, steps: list[str], raw: object, root: type[msgspec.Struct])
         allowed = "TweetImage" if steps and steps[-1] == "media_category" else "Any"
         return member, f'must be "{allowed}", the only value that X publishes'
     if "timezone" in what:
-        return member, "a time needs its zone, as in 2026-01-31T12:00:00Z"
+        return member, NEEDS_ZONE
     if "RFC3339" in what:
         return member, "not a time; write it as 2026-01-31T12:00:00Z or in Unix seconds"
     if "Expected `int`" in what or "out of range" in what:
@@ -114,6 +116,11 @@ def _wrong_type(expected: str, got: str, values: list[object]) -> str:
     wanted = " or ".join(_TYPE_NAMES.get(name, name) for name in re.split(r"\s*\|\s*", expected))
     if expected == "str" and got in ("int", "float"):
         return f"must be text in quotes, not a number{_shown(values)}: a number may lose its last digits on the way"
+    if expected == "int" and got == "float":
+        return f"must be a whole number, not a fraction{_shown(values)}"
+    # An aware time was turned into seconds before (`shortform.expand`).
+    if expected == "int" and got == "datetime":
+        return NEEDS_ZONE
     if expected == "float" and got == "null":
         return "must be a finite number"
     return f"must be {wanted}, not {_TYPE_NAMES.get(got, got)}"
@@ -139,14 +146,18 @@ def _country_rule(value: str) -> str:
 
 def _length_rule(kind: str, sign: str, bound: int, raw: object, steps: list[str]) -> str:
     def breaks(value: object) -> bool:
-        return isinstance(value, str | list | tuple) and (len(value) > bound if sign == "<=" else len(value) < bound)
+        length = _length(value)
+        return length is not None and (length > bound if sign == "<=" else length < bound)
 
-    value = _first(raw, steps, breaks)
-    length = len(value) if isinstance(value, str | list | tuple) else 0
+    length = _length(_first(raw, steps, breaks)) or 0
     noun = "character" if kind == "str" else steps[-1].removesuffix("s") if steps else "entry"
     if sign == "<=":
         return f"{counted(length, noun)}, {length - bound:,} too many (at most {bound:,})"
     return f"is empty (at least {counted(bound, noun)})"
+
+
+def _length(value: object) -> int | None:
+    return len(cast("Sized", value)) if isinstance(value, str | list | tuple) else None
 
 
 def _values(at: object, steps: list[str]) -> Iterator[object]:
@@ -155,10 +166,10 @@ def _values(at: object, steps: list[str]) -> Iterator[object]:
         yield at
     elif steps[0].startswith("["):
         if isinstance(at, list | tuple):
-            for item in at:
+            for item in cast("Iterable[object]", at):
                 yield from _values(item, steps[1:])
     elif isinstance(at, Mapping) and steps[0] in at:
-        yield from _values(at[steps[0]], steps[1:])
+        yield from _values(cast("Mapping[str, object]", at)[steps[0]], steps[1:])
 
 
 def _first(raw: object, steps: list[str], breaks: Callable[[object], bool]) -> object:

@@ -18,7 +18,7 @@ HEADER_STEMS: Final[dict[WindowName, str]] = {
     "user-24hour": "x-user-limit-24hour-",
     "app-24hour": "x-app-limit-24hour-",
 }
-_HEADERS: Final = {
+_HEADERS: Final[dict[WindowName, tuple[str, str, str]]] = {
     name: (f"{stem}limit", f"{stem}remaining", f"{stem}reset") for name, stem in HEADER_STEMS.items()
 }
 _MOST_DIGITS: Final = 16

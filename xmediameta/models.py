@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .errors import InvalidUpdate
-from .explain import explain
+from .explain import NEEDS_ZONE, Fault, explain
 from .members import (
     AllowDownloadStatus,
     AltText,
@@ -24,6 +24,7 @@ from .members import (
     DomainRestrictions,
     FoundMediaOrigin,
     GeoRestrictions,
+    Long,
     ManagementInfo,
     MediaId,
     PreviewImage,
@@ -33,10 +34,13 @@ from .members import (
     StickerInfo,
     UploadSource,
 )
-from .shortform import SHORT_NAMES, expand
+from .shortform import expand, short_name
+from .text import printable
 
 # The last second of the year 9999; what lies beyond was meant in milliseconds.
 _LAST_SECOND: Final = 253_402_300_799
+_INT64: Final = 2**63
+_SURROGATE: Final = "holds a lone surrogate, which UTF-8 cannot carry"
 
 Moment = int | float | Annotated[datetime, Meta(tz=True)]
 
@@ -100,13 +104,10 @@ class Metadata(
             InvalidUpdate: a value that the contract does not allow; names the short form and the rule.
         """
         given = {name: value for name, value in locals().items() if name != "cls"}
-        wire = msgspec.to_builtins(expand(given), builtin_types=(bytes, bytearray, datetime))
-        return cast(Self, _convert(wire, cls))
+        return cast("Self", _convert(_plain(expand(given)), cls))
 
 
-class Update(
-    Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True
-):
+class Update(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True):
     """One update: which media, what to set, and the caller's own notes, which are never sent.
 
     Attributes:
@@ -120,7 +121,7 @@ class Update(
     id: MediaId
     metadata: Metadata | UnsetType = UNSET
     account: str | None = None
-    ref: str | int | None = None
+    ref: str | Long | None = None
     send_before: Moment | None = None
 
     @classmethod
@@ -130,7 +131,7 @@ class Update(
         Raises:
             InvalidUpdate: names the member and the rule.
         """
-        return cast(Update, _convert(dict(line), cls))
+        return cast("Update", _convert(dict(line), cls))
 
     def check(self, *, strict: bool = True) -> None:
         """Check an update that was built by hand.
@@ -138,9 +139,12 @@ class Update(
         Raises:
             InvalidUpdate: names the member and the rule.
         """
-        plain = msgspec.to_builtins(self, builtin_types=(bytes, bytearray, datetime))
-        _convert(plain, type(self))
+        read = _convert(_plain(self), type(self))
+        fault = _unlike(self, read, "")
+        if fault is not None:
+            raise InvalidUpdate(*fault)
         check_text(self)
+        check_notes(self)
         if strict:
             check_rules(self)
 
@@ -178,7 +182,7 @@ def check_rules(update: Update) -> None:
         raise InvalidUpdate(*fault)
 
 
-def broken_rule(update: Update) -> tuple[str, str] | None:
+def broken_rule(update: Update) -> Fault | None:
     """The member and the rule, where an update of the right types breaks a rule that joins members."""
     metadata = update.metadata
     if metadata is UNSET:
@@ -211,13 +215,52 @@ def check_text(update: Update) -> None:
     try:
         written = msgspec.json.encode(update)
     except UnicodeEncodeError:
-        fault = ("", "holds a lone surrogate, which UTF-8 cannot carry")
+        fault = ("", _SURROGATE)
     except (TypeError, OverflowError, ValueError) as error:
-        fault = ("", str(error))
+        fault = ("", printable(str(error)))
     else:
         decode_update(written, strict=False)
         return
     raise InvalidUpdate(*fault)
+
+
+def check_notes(update: Update) -> None:
+    """Raise `InvalidUpdate` for a hand-built `account`, `ref` or `send_before` of the wrong type."""
+    fault = _note_fault(update)
+    if fault is not None:
+        raise InvalidUpdate(*fault)
+
+
+def _note_fault(update: Update) -> Fault | None:
+    account, ref, before = update.account, update.ref, update.send_before
+    fault = _type_fault("account", account, (str,), "text")
+    fault = fault or _type_fault("ref", ref, (str, int), "text or a whole number")
+    fault = fault or _type_fault("send_before", before, (int, float, datetime), "an aware datetime or Unix seconds")
+    if fault is not None:
+        return fault
+    if isinstance(before, datetime) and before.utcoffset() is None:
+        return "send_before", NEEDS_ZONE
+    for name, value in (("account", account), ("ref", ref), ("send_before", before)):
+        if isinstance(value, str) and not value.isascii() and not _is_unicode(value):
+            return name, _SURROGATE
+        # Written so that "not a number" is out of range too.
+        if isinstance(value, int | float) and not -_INT64 <= value < _INT64:
+            return name, "is a number out of range"
+    return None
+
+
+def _type_fault(name: str, value: object, types: tuple[type, ...], wanted: str) -> Fault | None:
+    if value is None or (isinstance(value, types) and not isinstance(value, bool)):
+        return None
+    return name, f"must be {wanted}, not {type(value).__name__}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def line_schema() -> dict[str, Any]:
@@ -233,33 +276,67 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _plain(value: object) -> object:
+    """The value as plain objects. Bytes and datetimes stay what they are, for the contract to refuse."""
+    try:
+        return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, datetime))
+    except UnicodeEncodeError:
+        rule = _SURROGATE
+    except RecursionError:
+        rule = "nested too deeply"
+    except (TypeError, ValueError) as error:
+        rule = printable(str(error))
+    raise InvalidUpdate("", rule)
+
+
 def _convert(plain: object, kind: type[Struct]) -> Struct:
     try:
         return msgspec.convert(plain, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         member, rule = explain(error, plain, kind)
-    if kind is not Update:
-        member = SHORT_NAMES.get(tuple(member.removesuffix("[]").split(".")), member)
+    if not issubclass(kind, Update):
+        member = short_name(member)
     raise InvalidUpdate(member, rule)
 
 
-def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> tuple[str, str]:
-    if isinstance(error, UnicodeDecodeError):
-        return "", "is not UTF-8" + _where_not_utf8(bytes(line))
-    if not isinstance(error, msgspec.ValidationError):
-        if not isinstance(error, RecursionError) and _where_not_utf8(bytes(line)):
-            return "", "is not UTF-8" + _where_not_utf8(bytes(line))
-        return ("", "nested too deeply") if isinstance(error, RecursionError) else ("", f"broken JSON: {error}")
-    try:
-        raw = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
-        return _json_fault(worse, line) if not isinstance(worse, msgspec.ValidationError) else ("", str(worse))
-    return explain(error, raw, Update)
+def _unlike(built: object, read: object, member: str) -> Fault | None:
+    """Where a hand-built value only looks like the contract's once it is written: a dict, a set, a UUID."""
+    if isinstance(read, Struct):
+        if type(built) is not type(read):
+            return member, f"must be of the class {type(read).__name__}, not {type(built).__name__}"
+        names = read.__struct_fields__
+        pairs: list[tuple[object, object, str]] = [
+            (getattr(built, name), getattr(read, name), f"{member}.{name}".lstrip(".")) for name in names
+        ]
+    elif isinstance(read, list):
+        if not isinstance(built, list | tuple):
+            return member, f"must be a list, not {type(built).__name__}"
+        items, others = cast("list[object]", built), cast("list[object]", read)
+        pairs = [(one, other, f"{member}[]") for one, other in zip(items, others, strict=True)]
+    else:
+        return None if built == read else (member, f"{type(built).__name__} is not a type that JSON has")
+    return next((fault for pair in pairs if (fault := _unlike(*pair)) is not None), None)
 
 
-def _where_not_utf8(line: bytes) -> str:
+def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> Fault:
+    """What is wrong with a line that was refused; a line that is not JSON at all comes before any broken rule."""
+    raw: object = None
+    if isinstance(error, msgspec.ValidationError):
+        try:
+            raw = msgspec.json.decode(line)
+        except msgspec.ValidationError:
+            return "", "holds a number out of range"
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
+            error = worse
+    if isinstance(error, msgspec.ValidationError | RecursionError):
+        return explain(error, raw, Update)
+    return "", _not_utf8(bytes(line)) or f"broken JSON: {error}"
+
+
+def _not_utf8(line: bytes) -> str:
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        return f" (byte {error.start + 1} is 0x{line[error.start]:02x}; the file may be in latin-1 or UTF-16)"
+        spot = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
+        return f"is not UTF-8 ({spot}; the file may be in latin-1 or UTF-16)"
     return ""

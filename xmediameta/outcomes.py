@@ -5,9 +5,8 @@ All carry `update`, and with it the caller's `ref`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -117,9 +116,14 @@ def _known_only(value: Any, kind: msgspec.inspect.Type) -> Any:
     """The value without the members that the contract does not name."""
     kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
     for one in kinds:
-        if isinstance(one, msgspec.inspect.StructType) and isinstance(value, Mapping):
+        if isinstance(one, msgspec.inspect.StructType) and isinstance(value, dict):
             types = {field.encode_name: field.type for field in one.fields}
-            return {k: _known_only(v, types[k]) for k, v in value.items() if k in types and v is not None}
+            members = cast("dict[str, Any]", value).items()
+            return {
+                name: _known_only(member, types[name])
+                for name, member in members
+                if name in types and member is not None
+            }
         if isinstance(one, msgspec.inspect.ListType) and isinstance(value, list):
-            return [_known_only(item, one.item_type) for item in value]
+            return [_known_only(item, one.item_type) for item in cast("list[object]", value)]
     return value

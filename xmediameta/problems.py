@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +17,7 @@ from msgspec import Struct
 from .text import printable
 
 BLANK: Final = "about:blank"
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _LONGEST: Final = 2_000
 _MOST_MEMBERS: Final = 32
 _NAMED: Final = frozenset(("type", "title", "status", "detail", "instance"))
@@ -55,7 +55,7 @@ class Problem(Struct, frozen=True, gc=False, kw_only=True, repr_omit_defaults=Tr
         return printable(": ".join(part for part in parts if part))
 
 
-def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Problem:  # noqa: ARG001
     """The problem that an answer describes. Never raises, for any bytes.
 
     Args:
@@ -63,26 +63,34 @@ def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Proble
         headers: of the answer; the content type is not trusted, since X sends problems under several.
         body: at most what the transport lets through (1 MiB).
     """
-    plain = read_json(body)
-    problem = _from_object(plain) if isinstance(plain, dict) else None
-    return problem if problem is not None else Problem(title=phrase(status))
+    plain = as_object(read_json(body))
+    return _from_object(plain) if plain else Problem(title=phrase(status))
 
 
 def problems_in(errors: object) -> tuple[Problem, ...]:
     """The entries of an `errors` list, as problems; what is neither an object nor text is passed over."""
-    if not isinstance(errors, list):
-        return ()
+    entries = as_list(errors)[:_MOST_MEMBERS]
     found = (
-        _from_object(entry) if isinstance(entry, dict) else Problem(detail=_text(entry)) if _text(entry) else None
-        for entry in errors[:_MOST_MEMBERS]
+        _from_object(as_object(entry)) if as_object(entry) else Problem(detail=_text(entry)) if _text(entry) else None
+        for entry in entries
     )
     return tuple(problem for problem in found if problem is not None)
+
+
+def as_object(plain: object) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else."""
+    return cast("dict[str, Any]", plain) if isinstance(plain, dict) else {}
+
+
+def as_list(plain: object) -> list[object]:
+    """A JSON array, or an empty one for anything else."""
+    return cast("list[object]", plain) if isinstance(plain, list) else []
 
 
 def read_json(body: bytes) -> object:
     """A JSON body as plain objects, a byte-order mark tolerated; None for anything else. Never raises."""
     try:
-        return msgspec.json.decode(body.removeprefix(_BOM))
+        return msgspec.json.decode(body.removeprefix(BOM))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
         return None
 
@@ -95,37 +103,28 @@ def phrase(status: int) -> str:
         return ""
 
 
-def _from_object(plain: dict[Any, Any]) -> Problem | None:
-    if not plain:
-        return None
+def _from_object(plain: dict[str, Any]) -> Problem:
     title, detail = _text(plain.get("title")), _text(plain.get("detail"))
     # `{"code", "message"}` is the contract's Error; `{"request", "error"}` is from the v1.1 ancestor.
     detail = detail or _text(plain.get("message")) or _text(plain.get("error_description")) or _text(plain.get("error"))
     status = plain.get("status")
-    members = {
-        str(name)[:100]: value
-        for name, value in list(plain.items())[:_MOST_MEMBERS]
-        if name not in _NAMED
-    }
+    members = list(plain.items())[:_MOST_MEMBERS]
     return Problem(
         type=_text(plain.get("type")) or BLANK,
         title=title,
         status=status if isinstance(status, int) and not isinstance(status, bool) else None,
         detail=detail,
         instance=_text(plain.get("instance")),
-        extensions=members,
+        extensions={name[:100]: value for name, value in members if name not in _NAMED},
     )
 
 
 def _messages(errors: object) -> list[str]:
     """The messages in `errors`: objects with `message` or `detail`, or bare strings."""
-    if not isinstance(errors, list):
-        return []
-    entries = errors[:_MOST_MEMBERS]
-    texts = [
-        _text(entry.get("message")) or _text(entry.get("detail")) if isinstance(entry, dict) else _text(entry)
-        for entry in entries
-    ]
+    texts = (
+        _text(as_object(entry).get("message")) or _text(as_object(entry).get("detail")) or _text(entry)
+        for entry in as_list(errors)[:_MOST_MEMBERS]
+    )
     return [text for text in texts if text]
 
 

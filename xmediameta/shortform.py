@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 SHORT_FORMS: Final[dict[str, tuple[str, ...]]] = {
     "alt_text": ("alt_text", "text"),
@@ -33,6 +33,16 @@ SHORT_FORMS: Final[dict[str, tuple[str, ...]]] = {
 SHORT_NAMES: Final = {path: name for name, path in SHORT_FORMS.items()}
 
 
+def short_name(member: str) -> str:
+    """The short form for a dotted path of the wire's shape, what follows it kept; the path itself where none fits."""
+    for path, name in SHORT_NAMES.items():
+        dotted = ".".join(path)
+        rest = member.removeprefix(dotted)
+        if member.startswith(dotted) and rest[:1] in ("", ".", "["):
+            return name if rest == "[]" else name + rest
+    return member
+
+
 def expand(flat: Mapping[str, object]) -> dict[str, object]:
     """The wire's shape of short forms; None is absent.
 
@@ -49,13 +59,13 @@ def expand(flat: Mapping[str, object]) -> dict[str, object]:
 
 def complete(wire: dict[str, object]) -> None:
     """Fill in what a short form implies: the other geo list as empty, the preview image's only category."""
-    geo = wire.get("geo_restrictions")
-    if isinstance(geo, dict) and geo:
+    geo = _object(wire.get("geo_restrictions"))
+    if geo:
         geo.setdefault("whitelisted_country_codes", [])
         geo.setdefault("blacklisted_country_codes", [])
-    preview = wire.get("preview_image")
-    if isinstance(preview, dict) and isinstance(preview.get("media_key"), dict):
-        preview["media_key"].setdefault("media_category", "TweetImage")
+    key = _object(_object(wire.get("preview_image")).get("media_key"))
+    if key:
+        key.setdefault("media_category", "TweetImage")
 
 
 def put(wire: dict[str, object], path: tuple[str, ...], value: object) -> None:
@@ -66,7 +76,7 @@ def put(wire: dict[str, object], path: tuple[str, ...], value: object) -> None:
         step = at.setdefault(parent, {})
         if not isinstance(step, dict):
             return
-        at = step
+        at = cast("dict[str, object]", step)
     at[last] = value
 
 
@@ -74,3 +84,8 @@ def _seconds(value: object) -> object:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return int(value.timestamp())
     return value
+
+
+def _object(value: object) -> dict[str, object]:
+    """The object itself, to be filled in; for anything else an empty one that nobody keeps."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}

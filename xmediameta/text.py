@@ -24,7 +24,7 @@ def printable(text: str, limit: int = 500) -> str:
 
 
 def excerpt(body: bytes, limit: int = 300) -> str:
-    """The first bytes of a body as safe text; bytes that are not UTF-8 show as `\\xNN`."""
+    r"""The first bytes of a body as safe text; bytes that are not UTF-8 show as `\xNN`."""
     return printable(body[: limit * 4].decode("utf-8", "backslashreplace"), limit)
 
 
