@@ -12,8 +12,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .attempts import RetryPolicy as RetryPolicy
+    from .attempts import retry_if_verdict as retry_if_verdict
+    from .attempts import wait_for_verdict as wait_for_verdict
     from .bulk import BulkRun as BulkRun
     from .client import Client as Client
+    from .client import Quota as Quota
     from .credentials import BearerToken as BearerToken
     from .credentials import Credential as Credential
     from .errors import AccountForbidden as AccountForbidden
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from .errors import UpdateRejected as UpdateRejected
     from .errors import UsageCapped as UsageCapped
     from .errors import XMediaMetaError as XMediaMetaError
+    from .gate import Wait as Wait
+    from .ledger import Limits as Limits
     from .limits import RateLimit as RateLimit
     from .members import AllowDownloadStatus as AllowDownloadStatus
     from .members import AltText as AltText
@@ -72,12 +77,12 @@ if TYPE_CHECKING:
     from .outcomes import Unchanged as Unchanged
     from .problems import Problem as Problem
     from .sandbox import Sandbox as Sandbox
-    from .ledger import Limits as Limits
+    from .sender import Stats as Stats
 
 _HOMES = {
-    "attempts": "RetryPolicy",
+    "attempts": "RetryPolicy retry_if_verdict wait_for_verdict",
     "bulk": "BulkRun",
-    "client": "Client",
+    "client": "Client Quota",
     "credentials": "BearerToken Credential",
     "errors": (
         "AccountForbidden AccountSuspended AuthError BatcherClosed BatcherFull BudgetReached ClientClosed "
@@ -86,6 +91,7 @@ _HOMES = {
         "ReconnectRequired RequestTimedOut ServerFault TransportError Unauthorized UnreadableResponse UpdateForbidden "
         "UpdateRejected UsageCapped XMediaMetaError"
     ),
+    "gate": "Wait",
     "limits": "RateLimit",
     "members": (
         "AllowDownloadStatus AltText AudiencePolicy ContentExpiration DomainRestrictions FoundMediaOrigin "
@@ -96,11 +102,80 @@ _HOMES = {
     "outcomes": "Applied Failed NotSent Outcome Unchanged",
     "problems": "Problem",
     "sandbox": "Sandbox",
+    "sender": "Stats",
     "ledger": "Limits",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "AccountForbidden",
+    "AccountSuspended",
+    "AllowDownloadStatus",
+    "AltText",
+    "Applied",
+    "AudiencePolicy",
+    "AuthError",
+    "BatcherClosed",
+    "BatcherFull",
+    "BearerToken",
+    "BudgetReached",
+    "BulkRun",
+    "Client",
+    "ClientClosed",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "ContentExpiration",
+    "Credential",
+    "CreditsDepleted",
+    "DomainRestrictions",
+    "EndpointNotFound",
+    "Failed",
+    "FoundMediaOrigin",
+    "GeoRestrictions",
+    "InvalidUpdate",
+    "JournalError",
+    "Limits",
+    "ManagementInfo",
+    "MediaKey",
+    "MediaNotFound",
+    "Metadata",
+    "MissingExtra",
+    "NotSent",
+    "OutageTooLong",
+    "Outcome",
+    "PreviewImage",
+    "Problem",
+    "ProblemError",
+    "ProtocolViolation",
+    "Quota",
+    "RateLimit",
+    "RateLimitWaitTooLong",
+    "RateLimited",
+    "ReconnectRequired",
+    "RequestTimedOut",
+    "RetryPolicy",
+    "Sandbox",
+    "SensitiveMediaWarning",
+    "ServerFault",
+    "SharedInfo",
+    "Stats",
+    "Sticker",
+    "StickerInfo",
+    "TransportError",
+    "Unauthorized",
+    "Unchanged",
+    "UnreadableResponse",
+    "Update",
+    "UpdateForbidden",
+    "UpdateRejected",
+    "UploadSource",
+    "UsageCapped",
+    "Wait",
+    "XMediaMetaError",
+    "retry_if_verdict",
+    "wait_for_verdict",
+]
 
 
 def __getattr__(name: str) -> object:

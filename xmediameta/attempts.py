@@ -1,0 +1,157 @@
+"""What happens after a failed attempt: tenacity decides whether and when, from the verdict table's answer.
+
+tenacity is the retry engine: its `retry`, `wait` and `stop` strategies, ours among them, decide every step after a
+first failure. Two things of it are not used. A shared `AsyncRetrying` keeps its state per thread, not per task, so each
+failing update has a `RetryCallState` of its own. And the first attempt is awaited directly, since building a retry
+object for each success costs more than the request.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+from tenacity import RetryCallState, Retrying
+from tenacity.retry import retry_base
+from tenacity.stop import stop_after_attempt, stop_base
+from tenacity.wait import wait_base
+
+from .errors import XMediaMetaError
+from .verdict import FailUpdate, Retry, Verdict, WaitForWindow, full_jitter, judge
+
+_UNBOUNDED: Final = 1 << 30
+
+
+def verdict_of(state: RetryCallState) -> Verdict:
+    """The verdict on the failure that a retry state holds; for use in one's own strategies."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(error, XMediaMetaError):
+        return FailUpdate()
+    return judge(error, attempt=state.attempt_number, most_attempts=_UNBOUNDED)
+
+
+class retry_if_verdict(retry_base):  # noqa: N801
+    """Retry where the verdict table says so; named as tenacity names its strategies."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        """Whether to retry."""
+        return isinstance(verdict_of(retry_state), Retry)
+
+
+class wait_for_verdict(wait_base):  # noqa: N801
+    """Wait as long as the verdict says (`Retry-After`, at once after a stale connection), else with full jitter.
+
+    Args:
+        base: seconds, the upper bound of the first wait, which doubles with each attempt.
+        cap: seconds, the most that the bound grows to.
+        rand: gives a number from 0 to 1.
+    """
+
+    def __init__(self, base: float = 0.5, cap: float = 30.0, rand: Callable[[], float] = random.random) -> None:
+        self.base, self.cap, self.rand = base, cap, rand
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        """Seconds to wait."""
+        verdict = verdict_of(retry_state)
+        jitter = full_jitter(retry_state.attempt_number, self.rand, base=self.base, cap=self.cap)
+        after = verdict.after if isinstance(verdict, Retry) else None
+        if after is None:
+            return jitter
+        # Everybody was told the same time: a little jitter keeps them from coming back together.
+        return after + min(jitter, 0.1 * after)
+
+
+class RetryPolicy(Struct, frozen=True, kw_only=True):
+    """How failed attempts are repeated.
+
+    Attributes:
+        attempts: per update, the first included; waits for a window do not count.
+        stop: a stop strategy of tenacity's instead of `attempts`.
+        wait: a wait strategy of tenacity's instead of full jitter from 0.5 s to 30 s.
+        retry: a retry strategy of tenacity's; it can only narrow what the verdict table would retry.
+        max_outage: seconds that bulk bears a server that answers nothing usable.
+    """
+
+    attempts: int = 5
+    stop: stop_base | None = None
+    wait: wait_base | None = None
+    retry: retry_base | None = None
+    max_outage: float = 900.0
+
+
+class Retrier:
+    """A policy made ready, one for each client."""
+
+    __slots__ = ("engine", "policy")
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self.policy = policy
+        self.engine = Retrying(
+            stop=policy.stop or stop_after_attempt(policy.attempts),
+            wait=policy.wait or wait_for_verdict(),
+            retry=retry_if_verdict() & policy.retry if policy.retry is not None else retry_if_verdict(),
+        )
+
+    def course(self, now: float) -> Course:
+        """The course of one update that has failed at `now` (the loop's clock) for the first time."""
+        return Course(self.engine, now)
+
+
+class Course:
+    """What is kept of one failing update between its attempts.
+
+    Attributes:
+        refreshed: whether its credential was renewed once.
+        stale: whether the last attempt met a kept-alive connection that the server had closed.
+        cost: what its last retry took of the retry quota.
+    """
+
+    __slots__ = ("_engine", "_state", "cost", "refreshed", "stale")
+
+    def __init__(self, engine: Retrying, now: float) -> None:
+        self._engine = engine
+        self._state = RetryCallState(engine, None, (), {})
+        self._state.attempt_number = 0
+        self._state.start_time = now
+        self.refreshed = self.stale = False
+        self.cost = 0
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count against the update."""
+        return self._state.attempt_number
+
+    def after(self, error: XMediaMetaError, now: float, *, refreshable: bool, excused: bool = False) -> Verdict:
+        """What to do after a failure at `now`.
+
+        Args:
+            error: what the attempt met.
+            now: the loop's clock: tenacity's own reads `time.monotonic`.
+            refreshable: whether another credential may be had.
+            excused: whether the attempt does not count, as during an outage of the server.
+
+        Returns:
+            `Retry` with its wait in seconds, or the verdict as it is.
+        """
+        verdict = judge(
+            error,
+            attempt=self._state.attempt_number + 1,
+            most_attempts=_UNBOUNDED,
+            refreshable=refreshable,
+            refreshed=self.refreshed,
+        )
+        if isinstance(verdict, WaitForWindow):
+            return verdict
+        state = self._state
+        state.attempt_number += 0 if excused and state.attempt_number else 1
+        state.set_exception((type(error), error, None))
+        state.outcome_timestamp = now
+        if not isinstance(verdict, Retry):
+            return verdict
+        if not self._engine.retry(state) or (not excused and self._engine.stop(state)):
+            return FailUpdate()
+        wait = float(self._engine.wait(state))
+        state.idle_for += wait
+        return Retry(wait)

@@ -1,0 +1,392 @@
+"""The client: one per process, used by all its tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import os
+import time
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+from msgspec import Struct
+
+from .accounts import Account, Accounts, Auth, AuthCallable, as_credential
+from .attempts import Retrier, RetryPolicy
+from .bulk import BulkRun
+from .clock import ServerClock
+from .coalesce import Coalesce, Entry
+from .credentials import Credential
+from .errors import ClientClosed, ConfigurationError, RateLimitWaitTooLong
+from .gate import Pace, Wait
+from .ledger import NO_LIMITS, Limits
+from .limits import WindowName
+from .models import Metadata, Update, utc
+from .outcomes import Applied
+from .sender import Result, Sender, Stats
+from .transport import Transport, checked_base_url
+from .wire import Reply, encode
+
+X_API: Final = "https://api.x.com"
+_DOCUMENTED: Final = Limits()
+
+log: Final = logging.getLogger("xmediameta")
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """One window of one account, as `client.quota` shows it.
+
+    Attributes:
+        account: its name, or None.
+        window: `"user-15min"`, `"user-24hour"` or `"app-24hour"`.
+        limit, remaining: requests; None where nothing is known yet.
+        reset_at: when it opens again, aware (UTC), or None.
+        waiting: whether calls wait for it now.
+        in_flight: requests sent and not yet answered.
+    """
+
+    account: str | None
+    window: WindowName
+    limit: int | None
+    remaining: int | None
+    reset_at: datetime | None
+    waiting: bool
+    in_flight: int
+
+
+class Client:
+    """Sets metadata on media that was uploaded to X.
+
+    Use it as an async context manager, one per process and event loop.
+
+    Args:
+        auth: a user token, a credential, a mapping of account names to either (the name None serves updates that name
+            no account), or an async callable `(account) -> credential`, asked when an account is first used, after a
+            401, and when a stopped account is tried again.
+        base_url: where X is; the path `/2/media/metadata` is added.
+        concurrency: how many requests of one `bulk` are in flight; `create` is bounded by its callers.
+        timeout: seconds for one attempt; None for no bound.
+        pace: `"burst"` (as fast as the window allows, 250 starts a second), `"even"` (spread over what is left of the
+            window, for tokens shared with people), a number of starts a second, or None.
+        retry: how failed attempts are repeated.
+        limits: what is assumed where rate-limit headers are absent; None trusts headers alone.
+        reserve: permits of each window that only `create` and `submit` may take.
+        strict: whether updates that break a rule that joins members are refused.
+        allow_insecure: whether a token may go over plain http to another machine.
+        trust_env: whether proxies of the environment are used.
+        on_wait: called with a `Wait` when an account begins to wait for a window.
+
+    Raises:
+        ConfigurationError: a token, a base URL or an option that cannot be used.
+    """
+
+    def __init__(
+        self,
+        auth: Auth | AuthCallable,
+        *,
+        base_url: str = X_API,
+        concurrency: int = 32,
+        timeout: float | None = 30.0,
+        pace: Pace = "burst",
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = _DOCUMENTED,
+        reserve: int = 0,
+        strict: bool = True,
+        allow_insecure: bool = False,
+        trust_env: bool = False,
+        on_wait: Callable[[Wait], None] | None = None,
+    ) -> None:
+        insecure = allow_insecure or os.environ.get("XMEDIAMETA_ALLOW_INSECURE") == "1"
+        self._base_url = checked_base_url(base_url, allow_insecure=insecure)
+        self._auth: Auth | AuthCallable = _checked_auth(auth)
+        _check_options(concurrency=concurrency, timeout=timeout, pace=pace, reserve=reserve)
+        self._concurrency = concurrency
+        self._timeout = timeout
+        self._pace: Pace = pace
+        self._retrier = Retrier(retry if retry is not None else RetryPolicy())
+        self._limits = limits if limits is not None else NO_LIMITS
+        self._reserve = reserve
+        self._strict = strict
+        self._trust_env = trust_env
+        self._on_wait = on_wait
+        self._sender: Sender | None = None
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A client from `XMEDIAMETA_TOKEN` and, if set, `XMEDIAMETA_BASE_URL`.
+
+        Args:
+            options: as for the class; `base_url` wins over the environment.
+
+        Raises:
+            ConfigurationError: no token is set.
+        """
+        token = os.environ.get("XMEDIAMETA_TOKEN", "")
+        if not token.strip():
+            raise ConfigurationError("XMEDIAMETA_TOKEN is not set: it holds a user token with the scope media.write")
+        options.setdefault("base_url", os.environ.get("XMEDIAMETA_BASE_URL") or X_API)
+        return cls(token, **options)
+
+    # The ways in
+
+    async def create(
+        self,
+        id: str,  # noqa: A002 - X's word
+        metadata: Metadata,
+        *,
+        account: str | None = None,
+        ref: str | int | None = None,
+        max_wait: float | None = 10.0,
+    ) -> Applied:
+        """Set the metadata of one media.
+
+        Args:
+            id: the media id.
+            metadata: what to set.
+            account: whose media it is; None for a client with one credential.
+            ref: the caller's own name for it.
+            max_wait: seconds to wait for a window at most; None waits as long as it takes.
+
+        Raises:
+            InvalidUpdate: the contract is broken; nothing was sent.
+            RateLimitWaitTooLong: the window opens later than `max_wait` allows; nothing was sent.
+            ProblemError: X refused the update, the account, or every request; see its subclasses.
+            TransportError: no answer could be read, after all attempts.
+        """
+        update = Update(id, metadata, account, ref)
+        body = encode(update, strict=self._strict)
+        sender = self._opened()
+        state = sender.accounts.peek(account) or await sender.accounts.get(account)
+        caller = _Caller(update, sender.loop)
+        entry, leads = sender.lanes.add(update, body, account, caller)
+        settled = False
+        try:
+            if not leads:
+                result = await caller.turn(entry, state, max_wait)
+                if result is not None:
+                    settled = True
+                    return _applied(update, entry, result, shared=True)
+            result = await sender.deliver(state, entry, max_wait=max_wait)
+            settled = True
+        finally:
+            if not settled:
+                sender.withdraw(entry, (caller,))
+        sender.settle(entry, result)
+        return _applied(update, entry, result, shared=False)
+
+    def bulk(
+        self,
+        updates: Iterable[Update | Mapping[str, Any]] | AsyncIterable[Update | Mapping[str, Any]],
+        *,
+        concurrency: int | None = None,
+        max_wait: float | None = None,
+        coalesce: Coalesce = None,
+        max_requests: int | None = None,
+        max_duration: float | None = None,
+        lookahead: int = 10_000,
+    ) -> BulkRun:
+        """Send a stream of updates: an async context manager over their outcomes, in the order they end.
+
+        Args:
+            updates: any iterable or async iterable of updates, or of mappings in the shape of an input line. It is
+                read only as far ahead as there is something to do with it.
+            concurrency: requests in flight; by default the client's.
+            max_wait: seconds; an account whose window opens later ends for this run.
+            coalesce: `"last"` or `"merge"` for different pending updates of one media id; by default all are sent.
+            max_requests: how many requests the run may send, retries included.
+            max_duration: seconds after which nothing more is sent.
+            lookahead: how many updates are held at most while their account waits; among these, the earliest
+                `send_before` goes first.
+        """
+        if concurrency is not None:
+            _check_options(concurrency=concurrency)
+        return BulkRun(
+            self._opened,
+            updates,
+            concurrency=concurrency or self._concurrency,
+            strict=self._strict,
+            max_wait=max_wait,
+            coalesce=coalesce,
+            max_requests=max_requests,
+            max_duration=max_duration,
+            lookahead=max(1, lookahead),
+        )
+
+    # What it knows
+
+    @property
+    def quota(self) -> tuple[Quota, ...]:
+        """Every window of every account that was used, as it is seen now."""
+        sender = self._sender
+        if sender is None:
+            return ()
+        now = sender.loop.time()
+        wall = time.time() - now
+        return tuple(
+            Quota(
+                account=account.name,
+                window=window.name,
+                limit=window.limit,
+                remaining=window.remaining,
+                reset_at=None if window.opens_in is None else utc(wall + now + window.opens_in),
+                waiting=window.closed and not account.gate.idle,
+                in_flight=window.in_flight,
+            )
+            for account in sender.accounts.known()
+            for window in account.gate.ledger.status(now)
+        )
+
+    @property
+    def stats(self) -> Stats:
+        """The counters as they are now."""
+        if self._sender is None:
+            return Stats(requests=0, retries=0, applied=0, failed=0, in_flight=0)
+        return self._sender.stats()
+
+    # Its life
+
+    async def aclose(self) -> None:
+        """Close the connections; what is in flight or waits ends with `ClientClosed`."""
+        self._closed = True
+        sender = self._sender
+        if sender is not None:
+            sender.accounts.close(ClientClosed("the client was closed"))
+            await sender.transport.close()
+
+    async def __aenter__(self) -> Self:
+        self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _opened(self) -> Sender:
+        """The machinery, made in the running loop when first used.
+
+        Raises:
+            ClientClosed: after `aclose`.
+            ConfigurationError: from another event loop.
+        """
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        sender = self._sender
+        loop = asyncio.get_running_loop()
+        if sender is not None:
+            if sender.loop is not loop:
+                raise ConfigurationError("this client belongs to another event loop: make one for each loop")
+            return sender
+        transport = Transport(self._base_url, timeout=self._timeout, trust_env=self._trust_env)
+        clock = ServerClock(time.time() - loop.time())
+        accounts = Accounts(
+            self._auth,
+            transport,
+            clock,
+            limits=self._limits,
+            keep=self._reserve,
+            pace=self._pace,
+            on_wait=self._waits,
+            wall=time.time,
+        )
+        self._sender = sender = Sender(transport, accounts, clock, self._retrier)
+        return sender
+
+    def _waits(self, wait: Wait) -> None:
+        log.info(
+            "waiting for the %s window until %s", wait.window, wait.reset_at.isoformat(timespec="seconds"),
+            extra={"account": wait.account, "seconds": wait.seconds},
+        )  # fmt: skip
+        if self._on_wait is not None:
+            self._on_wait(wait)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "new" if self._sender is None else f"{self.stats.in_flight} in flight"
+        return f"<Client {self._base_url} {state}>"
+
+
+class _Caller:
+    """A task in `create`, as one who shares an entry."""
+
+    __slots__ = ("_future", "_loop", "update")
+
+    def __init__(self, update: Update, loop: asyncio.AbstractEventLoop) -> None:
+        self.update = update
+        self._loop = loop
+        self._future: asyncio.Future[Result | None] | None = None
+
+    def lead(self, entry: Entry) -> None:  # noqa: ARG002 - of the protocol
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def deliver(self, entry: Entry, result: Result) -> None:  # noqa: ARG002 - of the protocol
+        if self._future is not None and not self._future.done():
+            self._future.set_result(result)
+
+    async def turn(self, entry: Entry, account: Account, max_wait: float | None) -> Result | None:
+        """Wait for the outcome that another caller brings, or (None) until this one must lead."""
+        self._future = self._loop.create_future()
+        patience = None
+        if max_wait is not None:
+            patience = self._loop.call_later(max_wait, self._too_long, entry, account, max_wait)
+        try:
+            return await self._future
+        finally:
+            if patience is not None:
+                patience.cancel()
+
+    def _too_long(self, entry: Entry, account: Account, max_wait: float) -> None:
+        at = account.gate.waiting_until
+        if entry.started or self._future is None or self._future.done():
+            return
+        self._future.set_exception(
+            RateLimitWaitTooLong(
+                retry_after=None if at is None else max(0.0, at - self._loop.time()),
+                max_wait=max_wait,
+                reset_at=None if at is None else account.gate.local_time(at),
+                window=None,
+            )
+        )
+
+
+def _applied(update: Update, entry: Entry, result: Result, *, shared: bool) -> Applied:
+    if isinstance(result, Reply):
+        return Applied(
+            update=update,
+            transaction_id=result.transaction_id,
+            attempts=entry.attempts,
+            warnings=result.warnings,
+            raw_metadata=result.raw_metadata,
+        )
+    # One exception object must not be raised in two tasks: each would add its frames to the same traceback.
+    error = copy.copy(result) if shared else result
+    error.about(update.id, update.ref, update.account, entry.attempts)
+    raise error
+
+
+def _checked_auth(auth: Auth | AuthCallable) -> Auth | AuthCallable:
+    if isinstance(auth, str):
+        return as_credential(auth)
+    if isinstance(auth, Mapping):
+        if not auth:
+            raise ConfigurationError("auth is an empty mapping: it must name at least one account")
+        mapping = cast("Mapping[str | None, str | Credential]", auth)
+        for given in mapping.values():
+            as_credential(given)
+        return mapping
+    return auth if callable(auth) else as_credential(auth)
+
+
+def _check_options(*, concurrency: int = 1, timeout: float | None = 1.0, pace: Pace = None, reserve: int = 0) -> None:
+    if concurrency < 1:
+        raise ConfigurationError(f"concurrency must be at least 1, not {concurrency}")
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout}")
+    if not (pace is None or pace in {"burst", "even"} or (isinstance(pace, int | float) and pace > 0)):
+        raise ConfigurationError(f"pace must be 'burst', 'even', a number of starts a second, or None, not {pace!r}")
+    if reserve < 0:
+        raise ConfigurationError(f"reserve must be at least 0, not {reserve}")
