@@ -20,7 +20,7 @@ from .bulk import BulkRun
 from .clock import ServerClock
 from .coalesce import Coalesce, Entry
 from .credentials import Credential
-from .errors import ClientClosed, ConfigurationError, RateLimitWaitTooLong
+from .errors import ClientClosed, ConfigurationError
 from .gate import Pace, Wait
 from .ledger import NO_LIMITS, Limits
 from .limits import WindowName
@@ -340,17 +340,8 @@ class _Caller:
                 patience.cancel()
 
     def _too_long(self, entry: Entry, account: Account, max_wait: float) -> None:
-        at = account.gate.waiting_until
-        if entry.started or self._future is None or self._future.done():
-            return
-        self._future.set_exception(
-            RateLimitWaitTooLong(
-                retry_after=None if at is None else max(0.0, at - self._loop.time()),
-                max_wait=max_wait,
-                reset_at=None if at is None else account.gate.local_time(at),
-                window=None,
-            )
-        )
+        if not entry.started and self._future is not None and not self._future.done():
+            self._future.set_exception(account.gate.too_long(max_wait))
 
 
 def _applied(update: Update, entry: Entry, result: Result, *, shared: bool) -> Applied:

@@ -108,8 +108,8 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._told_until = 0.0
         self._closed: XMediaMetaError | None = None
-        self._spacing = 0.0
         self._limiter = _limiter(pace)
+        self._spacing = self._limiter.time_period / self._limiter.max_rate if self._limiter is not None else 0.0
         self.waiting_until: float | None = None
 
     # Asking
@@ -278,7 +278,7 @@ class Gate:
             return  # only the pace
         for waiter in (*self._interactive, *self._bulk):
             if waiter.deadline is not None and wait.at > waiter.deadline and not waiter.future.done():
-                waiter.future.set_exception(self._too_long(waiter, wait))
+                waiter.future.set_exception(self.too_long(waiter.max_wait or 0.0))
         if wait.at > self._told_until + 1.0 and not self.idle:
             self._told_until = wait.at
             self._on_wait(
@@ -297,17 +297,20 @@ class Gate:
 
     def _give_up(self, waiter: _Waiter) -> None:
         if not waiter.future.done():
-            wait = self.ledger.refusal(self._loop.time(), interactive=True)
-            waiter.future.set_exception(self._too_long(waiter, wait))
+            waiter.future.set_exception(self.too_long(waiter.max_wait or 0.0))
 
-    def _too_long(self, waiter: _Waiter, wait: WaitUntil | None) -> RateLimitWaitTooLong:
-        at = wait.at if wait is not None else None
-        return RateLimitWaitTooLong(
+    def too_long(self, max_wait: float) -> RateLimitWaitTooLong:
+        """The error for a caller who would wait `max_wait` seconds at most."""
+        wait = self.ledger.refusal(self._loop.time(), interactive=True)
+        at = wait.at if wait is not None else self.waiting_until
+        error = RateLimitWaitTooLong(
             retry_after=None if at is None else max(0.0, at - self._loop.time()),
-            max_wait=waiter.max_wait or 0.0,
+            max_wait=max_wait,
             reset_at=None if at is None else self.local_time(at),
             window=wait.window if wait is not None else None,
         )
+        error.about(None, None, self._account)
+        return error
 
     def local_time(self, at: float) -> datetime:
         """A monotonic time as an aware datetime of the local clock."""

@@ -1,0 +1,5 @@
+"""A stream of updates, many in flight, one outcome for each."""
+
+from .run import BulkRun
+
+__all__ = ["BulkRun"]

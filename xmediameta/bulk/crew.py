@@ -1,0 +1,129 @@
+"""The workers of a run, and the shelf from which its reader takes the outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+
+from xmediameta.outcomes import Outcome
+
+
+class Crew:
+    """Up to `most` tasks that do the same work; one that finds nothing to do rests until it is woken.
+
+    Args:
+        work: what a worker does, until it returns.
+        failed: called with an exception that a worker ended with.
+    """
+
+    __slots__ = ("_failed", "_idle", "_loop", "_most", "_work", "_workers")
+
+    def __init__(
+        self, work: Callable[[], Coroutine[object, object, None]], most: int, failed: Callable[[BaseException], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = work
+        self._most = most
+        self._failed = failed
+        self._workers: set[asyncio.Task[None]] = set()
+        self._idle: deque[asyncio.Future[None]] = deque()
+
+    def call_one(self) -> None:
+        """There may be more work: wake one who rests, or hire one if there are fewer than `most`."""
+        if self._idle:
+            self.wake()
+        elif len(self._workers) < self._most:
+            worker = self._loop.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._ended)
+
+    def wake(self) -> None:
+        """Wake one who rests."""
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return
+
+    def wake_all(self) -> None:
+        """Wake everyone who rests."""
+        while self._idle:
+            self.wake()
+
+    async def rest(self) -> None:
+        """Rest until woken. A worker that is cancelled as it is woken wakes another in its place."""
+        idle = self._loop.create_future()
+        self._idle.append(idle)
+        try:
+            await idle
+        except asyncio.CancelledError:
+            if idle.done() and not idle.cancelled():
+                self.wake()
+            raise
+
+    async def dismiss(self) -> None:
+        """Cancel all workers, and wait until they have put things in order."""
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._failed(error)
+
+
+class Shelf:
+    """Outcomes that wait for the reader.
+
+    Args:
+        most: as many unread ones make it full.
+        low: called when a full shelf has been read down.
+    """
+
+    __slots__ = ("_closed", "_loop", "_low", "_most", "_outcomes", "_reader", "_was_full")
+
+    def __init__(self, most: int, low: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._most = most
+        self._low = low
+        self._outcomes: deque[Outcome] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._closed = self._was_full = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader has to catch up first."""
+        if len(self._outcomes) < self._most:
+            return False
+        self._was_full = True
+        return True
+
+    def put(self, outcome: Outcome) -> None:
+        """Add an outcome; one more than fits is kept too."""
+        self._outcomes.append(outcome)
+        self._tell()
+
+    def close(self) -> None:
+        """No more outcomes will come."""
+        self._closed = True
+        self._tell()
+
+    async def take(self) -> Outcome | None:
+        """The next outcome; None when there will be no more."""
+        while not self._outcomes:
+            if self._closed:
+                return None
+            self._reader = self._loop.create_future()
+            await self._reader
+        outcome = self._outcomes.popleft()
+        if self._was_full and len(self._outcomes) <= self._most // 2:
+            self._was_full = False
+            self._low()
+        return outcome
+
+    def _tell(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
