@@ -139,12 +139,12 @@ class Update(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_def
         Raises:
             InvalidUpdate: names the member and the rule.
         """
+        check_notes(self)
         read = _convert(_plain(self), type(self))
+        check_text(self)
         fault = _unlike(self, read, "")
         if fault is not None:
             raise InvalidUpdate(*fault)
-        check_text(self)
-        check_notes(self)
         if strict:
             check_rules(self)
 

@@ -44,7 +44,8 @@ class Problem(Struct, frozen=True, gc=False, kw_only=True, repr_omit_defaults=Tr
     @property
     def slug(self) -> str:
         """The last path segment of `type`: the host may be api.twitter.com or api.x.com. Empty for `about:blank`."""
-        return "" if self.type == BLANK else self.type.rstrip("/").rpartition("/")[2].lower()
+        path = self.type.partition("#")[0].partition("?")[0]
+        return "" if path == BLANK else path.rstrip("/").rpartition("/")[2].lower()
 
     def said(self) -> str:
         """Title, detail and listed messages on one safe line."""

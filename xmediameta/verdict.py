@@ -46,7 +46,7 @@ class Row(Struct, frozen=True):
     Attributes:
         error: what the answer means then.
         status: the statuses it is about; every one below 500 where not given.
-        slugs: last segments of the problem's `type`; a leading `*` stands for any beginning.
+        slugs: last segments of the problem's `type`; `*word` is any whose last word that is.
         codes: numbers of the legacy shape `{"errors": [{"code": …}]}`.
         bare: only an answer with no body, no JSON content type and no rate-limit headers.
     """
@@ -264,9 +264,14 @@ class ForbiddenStreak:
         self._most = most
         self._count = 0
 
+    @staticmethod
+    def counts(error: XMediaMetaError) -> bool:
+        """Whether a failure may be about the account."""
+        return isinstance(error, UpdateForbidden) and error.problem.slug not in _OF_ONE_MEDIA
+
     def failed(self, error: XMediaMetaError) -> bool:
         """Take in a failure; True where it makes the row full, or meets it full."""
-        if not isinstance(error, UpdateForbidden) or error.problem.slug in _OF_ONE_MEDIA:
+        if not self.counts(error):
             return False
         self._count += 1
         return self._count >= self._most
