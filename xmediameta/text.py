@@ -25,7 +25,8 @@ def printable(text: str, limit: int = 500) -> str:
 
 def excerpt(body: bytes, limit: int = 300) -> str:
     r"""The first bytes of a body as safe text; bytes that are not UTF-8 show as `\xNN`."""
-    return printable(body[: limit * 4].decode("utf-8", "backslashreplace"), limit)
+    # A character takes at most four bytes; one more tells that something was cut.
+    return printable(body[: limit * 4 + 4].decode("utf-8", "backslashreplace"), limit)
 
 
 def counted(number: int, noun: str) -> str:
