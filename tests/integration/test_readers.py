@@ -1,0 +1,362 @@
+"""Files as they come from people: every fault one clear line, every harmless oddity tolerated, memory constant."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xmediameta.models import Metadata, Update
+from xmediameta.readers import LINE_LIMIT, Inputs, Kind, ReadOptions, Reject, Row
+
+GOOD = b'{"id":"1","metadata":{"alt_text":{"text":"a"}}}'
+BOTH_LISTS = (
+    b'{"id":"1","metadata":{"geo_restrictions":'
+    b'{"whitelisted_country_codes":["us"],"blacklisted_country_codes":["us"]}}}'
+)
+BOM = b"\xef\xbb\xbf"
+
+Put = Callable[[str, bytes], str]
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Writes a file into an empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        return name
+
+    return write
+
+
+def read(*names: str, kind: Kind | None = None, stdin: bytes | None = None, **options: object) -> list[Row | Reject]:
+    given = ReadOptions(**options)  # type: ignore[arg-type]
+    with Inputs(names, given, kind=kind, stdin=None if stdin is None else io.BytesIO(stdin)) as inputs:
+        return list(inputs.rows())
+
+
+def lines(found: list[Row | Reject]) -> list[str]:
+    return [f"{item.where}: ok" if isinstance(item, Row) else str(item) for item in found]
+
+
+# JSONL
+
+
+def test_bom_crlf_empty_lines_and_no_last_newline(put: Put):
+    name = put("a.jsonl", BOM + GOOD + b"\r\n\r\n  \n" + GOOD + b"\n\n" + GOOD)
+    assert lines(read(name)) == ["a.jsonl:1: ok", "a.jsonl:4: ok", "a.jsonl:6: ok"]
+
+
+def test_a_row_holds_its_update():
+    [row] = read("-", stdin=b'{"id":"1","metadata":{"alt_text":{"text":"caf\xc3\xa9"}},"ref":7,"account":"shop"}')
+    assert isinstance(row, Row)
+    assert row.update == Update("1", Metadata.of(alt_text="café"), account="shop", ref=7)
+    assert row.passed == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (GOOD.replace(b'"1"', b'"12345678901234567890"'), "id: 20 digits, 1 too many (at most 19)"),
+        (
+            GOOD.replace(b'"1"', b"1146654567674912769"),
+            "id: must be text in quotes, not a number (1146654567674912769)",
+        ),
+        (GOOD.replace(b'"a"', b'"' + b"x" * 1001 + b'"'), "1,001 characters, 1 too many (at most 1,000)"),
+        (
+            BOTH_LISTS,
+            "exactly one of whitelisted_country_codes and blacklisted_country_codes must hold countries; both are",
+        ),
+        (
+            GOOD.replace(b"alt_text", b"alt_txt"),
+            "metadata.alt_txt: is not a member of the contract; did you mean 'alt_text'?",
+        ),
+        (b'{"id":"1","metadata":', "broken JSON"),
+        (GOOD.replace(b'"a"', b'"caf\xe9"'), "is not UTF-8 (byte 46 is 0xe9"),
+        (GOOD.replace(b'"a"', b'"a\0"'), "holds a NUL byte"),
+        (b'{"id":"1"}', "metadata: is missing"),
+        (b'"text"', "an object"),
+    ],
+)
+def test_one_reject_for_each_bad_line(put: Put, line: bytes, said: str):
+    name = put("b.jsonl", GOOD + b"\n" + line + b"\n" + GOOD + b"\n")
+    first, bad, last = read(name)
+    assert isinstance(first, Row)
+    assert isinstance(last, Row)
+    assert isinstance(bad, Reject)
+    assert str(bad).startswith("b.jsonl:2: ")
+    assert said in str(bad)
+    assert bad.raw == line + b"\n"
+    assert not bad.fatal
+
+
+def test_rules_are_set_aside_on_request():
+    [row] = read("-", stdin=b'{"id":"1"}', strict=False)
+    assert isinstance(row, Row)
+
+
+def test_a_line_too_long_is_refused_and_the_next_is_read(put: Put):
+    name = put("long.jsonl", GOOD + b"\n" + b"x" * (3 * LINE_LIMIT) + b"\n" + GOOD)
+    tracemalloc.start()
+    try:
+        found = read(name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert lines(found) == [
+        "long.jsonl:1: ok",
+        "long.jsonl:2: the line has 3,145,729 bytes; at most 1,048,576 are read as one update",
+        "long.jsonl:3: ok",
+    ]
+    assert peak < 6 * LINE_LIMIT
+
+
+def test_a_line_of_just_the_limit_is_read(put: Put):
+    name = put("edge.jsonl", GOOD + b" " * (LINE_LIMIT - len(GOOD)) + b"\n" + GOOD)
+    assert lines(read(name)) == ["edge.jsonl:1: ok", "edge.jsonl:2: ok"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[\n" + GOOD + b"\n]", "begins a JSON list; write one object per line"),
+        (b"[" + GOOD + b"," + GOOD + b"]", "begins a JSON list; write one object per line"),
+        (b'{\n  "id": "1"\n}', "begins an object that is spread over several lines"),
+    ],
+)
+def test_json_that_is_not_one_object_per_line(put: Put, content: bytes, said: str):
+    [bad] = read(put("whole.json", content))
+    assert isinstance(bad, Reject)
+    assert bad.fatal
+    assert str(bad).startswith(f"whole.json:1: {said}")
+
+
+def test_members_to_pass_on(put: Put):
+    line = GOOD[:-1] + b',"file":"cat.png","note":null}'
+    [row] = read(put("p.jsonl", line), passed=("file", "note"))
+    assert isinstance(row, Row)
+    assert row.passed == {"file": "cat.png", "note": None}
+    [bad] = read("p.jsonl", passed=("file",))
+    assert str(bad) == "p.jsonl:1: note: is not a member of the contract"
+
+
+# Tables
+
+
+def test_csv_as_rfc_4180_has_it(put: Put):
+    content = b'ID,Alt Text,ref\r\n1,"a ""quoted"" cat,\r\non two lines",r1\r\n\r\n2,b,\r\n,,\r\n3,c,r3'
+    found = read(put("t.csv", BOM + content))
+    assert lines(found) == ["t.csv:2: ok", "t.csv:5: ok", "t.csv:7: ok"]
+    assert isinstance(found[0], Row)
+    assert found[0].update == Update("1", Metadata.of(alt_text='a "quoted" cat,\r\non two lines'), ref="r1")
+
+
+def test_the_line_named_is_where_the_row_begins(put: Put):
+    found = read(put("t.csv", b'id,alt_text\n1,"a\nb\nc"\nx,"d\ne"\n2,f\n'))
+    assert lines(found) == ["t.csv:2: ok", "t.csv:5: id: 'x' is not a media id (1 to 19 digits)", "t.csv:7: ok"]
+
+
+def test_rows_of_too_few_and_too_many_cells(put: Put):
+    found = read(put("t.csv", b"id,alt_text,ref\n1,a\n2,b,c,d\n3,e,\n"))
+    assert lines(found) == [
+        "t.csv:2: the row has 2 cells, the header has 3",
+        "t.csv:3: the row has 4 cells, the header has 3",
+        "t.csv:4: ok",
+    ]
+    assert isinstance(found[0], Reject)
+    assert found[0].raw == {"id": "1", "alt_text": "a"}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_the_separator_is_seen_in_the_header(put: Put, separator: str, name: str):
+    content = f'"Alt Text"{separator}ID\n"a, b; c"{separator}1\n'.encode()
+    [row] = read(put(name, content))
+    assert isinstance(row, Row)
+    assert row.update == Update("1", Metadata.of(alt_text="a, b; c"))
+
+
+def test_a_cell_in_latin1_names_its_column_and_harms_no_other_row(put: Put):
+    found = read(put("t.csv", 'id,alt_text\n1,"né\nx"\n2,b\n'.encode("latin-1")))
+    assert lines(found) == [
+        "t.csv:2: alt_text: is not UTF-8 (one byte is 0xe9; the file may be in latin-1 or UTF-16)",
+        "t.csv:4: ok",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "fatal"),
+    [
+        (b"", "t.csv: is empty; a table begins with a line of column names", True),
+        (b"id,alt_text\n1,a\0\n", "t.csv:2: alt_text: holds a NUL byte", False),
+        (b"id,alt_t\xe9xt\n1,a\n", "t.csv:1: the line of column names holds bytes that are not UTF-8", True),
+        (b'id,alt_text\n1,"a\n2,b\n', "t.csv:2: a quoted cell is opened here and never closed", True),
+        (b'id,alt_text\n1,"a"b\n', "t.csv:2: text follows a closing quote", False),
+        (b"id,alt_text\r1,a\r", "t.csv:1: a line ends in CR alone", True),
+        (b"id,alt_text\n1," + b"x" * 140_000, "t.csv:2: a cell of more than 131,072 characters", True),
+        (b"id,alt_text\n1," + b"x," * LINE_LIMIT, "t.csv:2: a line of more than 1,048,576 bytes", True),
+        (b"id,alt_text\n" + b'"x\n",' * 1_500_000, "t.csv:2: a line of more than 1,048,576 bytes", True),
+        (b"id,colour\n1,a\n", "t.csv:1: colour: is not a column of the contract; keep it beside", True),
+        (b"name,alt_text\n1,a\n", "t.csv:1: name: is not a column of the contract", True),
+    ],
+)
+def test_one_reject_for_each_fault_of_a_table(put: Put, content: bytes, said: str, fatal: bool):
+    bad = read(put("t.csv", content))[0]
+    assert isinstance(bad, Reject)
+    assert str(bad).startswith(said)
+    assert bad.fatal is fatal
+
+
+def test_pass_and_map(put: Put):
+    options = {"passed": ("File",), "renames": {"Media": "id", "Text": "alt_text"}}
+    [row] = read(put("t.csv", b"Media;Text;File\n1;a;=cat.png\n"), **options)
+    assert isinstance(row, Row)
+    assert row.update == Update("1", Metadata.of(alt_text="a"))
+    assert row.passed == {"File": "=cat.png"}
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("u.jsonl", GOOD.decode().encode("utf-16"), "is in UTF-16; save it as UTF-8"),
+        ("u.jsonl", b"\0" + GOOD, "begins with a NUL byte: it may be in UTF-16"),
+        ("u.csv", "id,alt_text".encode("utf-16-le"), "begins with a NUL byte: it may be in UTF-16"),
+        ("u.jsonl.gz", GOOD, "is not a gzip file, though its name ends in .gz"),
+        ("u.jsonl.gz", gzip.compress(GOOD)[:-5], "the gzip data is broken: Compressed file ended"),
+        ("u.jsonl.gz", gzip.compress(GOOD) + b"more", "the gzip data is broken: Not a gzipped file"),
+        ("u.jsonl.gz", gzip.compress(GOOD)[:12] + b"\xff" * 30, "the gzip data is broken"),
+        ("u.csv", b"PK\x03\x04....", "is an Excel file or a ZIP archive"),
+        ("u.xlsx", b"", "this version does not read Excel yet; save it as CSV or JSONL"),
+        ("u.parquet", b"", "this version does not read Parquet yet"),
+        ("u.txt", GOOD, "its name does not tell what it holds"),
+        ("u", GOOD, "say it with --format"),
+    ],
+)
+def test_files_that_cannot_be_read(put: Put, name: str, content: bytes, said: str):
+    found = read(put(name, content))
+    bad = found[-1]
+    assert isinstance(bad, Reject)
+    assert bad.fatal
+    assert str(bad).startswith(f"{name}: ")
+    assert said in str(bad)
+
+
+def test_missing_files_and_folders(put: Put, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    assert lines(read("none.csv", "folder", put("a.jsonl", GOOD))) == [
+        "none.csv: no such file",
+        "folder: is a folder; give the files in it",
+        "a.jsonl:1: ok",
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(put: Put, tmp_path: Path):
+    name = put("a.jsonl", GOOD)
+    (tmp_path / name).chmod(0)
+    assert lines(read(name)) == ["a.jsonl: no permission to read it"]
+
+
+def test_gzip_is_seen_by_its_bytes(put: Put):
+    packed = gzip.compress(BOM + GOOD) + gzip.compress(b"\n" + GOOD)
+    assert lines(read(put("a.jsonl.gz", packed), put("b.jsonl", packed))) == [
+        "a.jsonl.gz:1: ok", "a.jsonl.gz:2: ok", "b.jsonl:1: ok", "b.jsonl:2: ok",
+    ]  # fmt: skip
+    [row] = read(put("c.csv.gz", gzip.compress(b"id,alt_text\n1,a\n")))
+    assert isinstance(row, Row)
+
+
+def test_standard_input_is_read_twice_from_what_was_kept():
+    source = io.BytesIO(gzip.compress(b"\n".join([GOOD] * 3)))
+    with Inputs(["-"], stdin=source) as inputs:
+        first, second = lines(list(inputs.rows())), lines(list(inputs.rows()))
+        assert first == second == [f"stdin:{number}: ok" for number in (1, 2, 3)]
+        assert inputs.changed() is None
+
+
+def test_standard_input_given_twice(put: Put):
+    assert lines(read("-", "-", stdin=GOOD))[1:] == ["stdin: standard input can be read once only; is - given twice?"]
+
+
+def test_standard_input_as_csv():
+    [row] = read("-", kind="csv", stdin=b"id,alt_text\n1,a\n")
+    assert isinstance(row, Row)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_kept_aside_too(put: Put, tmp_path: Path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(GOOD,))
+    writer.start()
+    with Inputs(["pipe.jsonl"]) as inputs:
+        assert lines(list(inputs.rows())) == ["pipe.jsonl:1: ok"]
+        assert lines(list(inputs.rows())) == ["pipe.jsonl:1: ok"]
+    writer.join()
+
+
+def test_a_file_that_changed_between_the_passes(put: Put):
+    name = put("a.jsonl", GOOD)
+    with Inputs([name]) as inputs:
+        assert lines(list(inputs.rows())) == ["a.jsonl:1: ok"]
+        assert inputs.changed() is None
+        put(name, GOOD + b"\n" + GOOD)
+        assert "was changed after it had been checked" in str(inputs.changed())
+        [bad] = inputs.rows()
+        assert isinstance(bad, Reject)
+        assert bad.fatal
+        Path(name).unlink()
+        assert inputs.changed() is not None
+
+
+def test_memory_does_not_grow_with_the_file(put: Put):
+    name = put("many.jsonl.gz", gzip.compress((GOOD + b"\n") * 60_000, 1))
+
+    def peak() -> tuple[int, int]:
+        tracemalloc.start()
+        try:
+            with Inputs([name]) as inputs:
+                count = sum(1 for row in inputs.rows() if isinstance(row, Row))
+            return count, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    count, used = peak()
+    assert count == 60_000
+    assert used < 2_000_000
+
+
+def test_no_bytes_make_reading_raise(put: Put):
+    """Mutated files yield rows and rejects, and never an exception."""
+    chance = random.Random(7)
+    seeds = (
+        ("m.jsonl", b"\n".join([GOOD] * 4)),
+        ("m.csv", b'id,alt_text,ref\n1,"a\nb",c\n2,d,e\n'),
+        ("m.jsonl.gz", gzip.compress(GOOD)),
+        ("m.tsv", b"id\talt_text\n1\ta\n"),
+    )
+    seen = {Row: 0, Reject: 0}
+    for name, content in seeds:
+        for _ in range(250):
+            mutated = bytearray(content)
+            for _ in range(chance.randint(1, 6)):
+                at = chance.randrange(len(mutated) + 1)
+                mutated[at : at + chance.randint(0, 2)] = chance.choice(
+                    [b"\0", b'"', b"\n", b"\r", b",", b"\xff", b"\xe9", b"{", b"]", b"\t", b"\x1b[2J", b"9" * 30]
+                )
+            for item in read(put(name, bytes(mutated))):
+                seen[type(item)] += 1
+                assert isinstance(item, Row) or str(item).isprintable()
+    assert min(seen.values()) > 100

@@ -1,0 +1,12 @@
+"""Files of updates, read lazily, row by row: JSONL and CSV, gzipped or not, and standard input.
+
+`Inputs` holds the files and reads them as often as asked; each pass yields a `Row` for an update and a `Reject` for a
+line that is none. A new format is one more reader in `inputs`, with the same columns behind it (`xmediameta.flat`).
+"""
+
+from __future__ import annotations
+
+from .inputs import STDIN, Inputs, Kind, kind_of
+from .rows import LINE_LIMIT, ReadOptions, Reject, Row
+
+__all__ = ["LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of"]

@@ -1,0 +1,93 @@
+"""What reading yields: a `Row` for an update, a `Reject` for a line that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from xmediameta.models import Update
+from xmediameta.text import printable
+
+LINE_LIMIT: Final = 1 << 20
+BOM: Final = b"\xef\xbb\xbf"
+NOTHING_PASSED: Final[Mapping[str, str]] = {}
+
+
+class Stream(Protocol):
+    """What readers ask of a file: `io.BufferedReader` over whatever holds the bytes."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Up to and with the next line feed, at most `size` bytes."""
+        ...
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next `size` bytes."""
+        ...
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """What comes next, without taking it; more or fewer bytes than `size`."""
+        ...
+
+
+class ReadOptions(Struct, frozen=True, kw_only=True):
+    """How files are read.
+
+    Attributes:
+        strict: whether rules that join members are checked.
+        passed: columns that go along with their rows; of JSONL, members beside the request body.
+        renames: header to column name; tables only.
+    """
+
+    strict: bool = True
+    passed: tuple[str, ...] = ()
+    renames: Mapping[str, str] = {}
+
+
+class Row(Struct, frozen=True, gc=False):
+    """One update and where it stands.
+
+    Attributes:
+        file: the name as it was given; `stdin` for standard input.
+        line: the line on which the row begins, from 1.
+        passed: what `ReadOptions.passed` asked to keep beside it.
+    """
+
+    file: str
+    line: int
+    update: Update
+    passed: Mapping[str, object] = NOTHING_PASSED
+
+    @property
+    def where(self) -> str:
+        """`updates.csv:3`."""
+        return f"{printable(self.file, 300)}:{self.line}"
+
+
+class Reject(Struct, frozen=True, gc=False, kw_only=True):
+    """One line that is not an update, or a file that cannot be read on.
+
+    Attributes:
+        line: where the row begins, or None for the file as a whole.
+        member: the member or header at fault, safe to show; empty for the whole line.
+        rule: what is wrong, safe to show.
+        raw: the line as it stands in the file, or its cells by header, untrusted.
+        fatal: nothing after it in this file was read, so it cannot be skipped.
+    """
+
+    file: str
+    line: int | None
+    member: str
+    rule: str
+    raw: bytes | Mapping[str, str] = b""
+    fatal: bool = False
+
+    @property
+    def where(self) -> str:
+        """`updates.csv:3`, or the file's name alone."""
+        name = printable(self.file, 300)
+        return name if self.line is None else f"{name}:{self.line}"
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.member, self.rule) if part)

@@ -1,0 +1,171 @@
+"""CSV as RFC 4180 has it, and its tab- and semicolon-separated cousins.
+
+Two things are ours and not the csv module's. The line that a fault names is the one where its row begins, quoted line
+breaks or not. And bytes that are not UTF-8 are carried through the parser (as lone surrogates) and refused in their
+cell: a decoding error in the middle of a quoted cell would leave the parser in the wrong state for the rows after it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from msgspec import Struct
+
+from xmediameta.errors import InvalidUpdate
+from xmediameta.explain import Fault
+from xmediameta.flat import Columns, read_header
+from xmediameta.text import counted, printable
+
+from .rows import LINE_LIMIT, ReadOptions, Reject, Row, Stream
+
+_LARGEST_ROW: Final = 4 * LINE_LIMIT
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
+# What the csv module says, and what a person can do about it.
+_CSV_FAULTS: Final = (
+    ("unexpected end of data", "a quoted cell is opened here and never closed", True),
+    ("field larger", "a cell of more than 131,072 characters; is a quote opened here and never closed?", True),
+    ("new-line character", "a line ends in CR alone; save the file with LF or CRLF line ends", True),
+    ("expected after", "text follows a closing quote; inside a quoted cell a quote is written twice", False),
+)
+
+
+class _RowTooLarge(Exception):
+    """A line, or a quoted row of many lines, that is not read into memory."""
+
+
+class _Lines:
+    """The physical lines of a file as text, counted."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._readline = partial(stream.readline, LINE_LIMIT + 1)
+        self.number = 0
+        self.damaged = False
+        self._room = _LARGEST_ROW
+
+    def begin_row(self) -> int:
+        """Forget what the last row had; the number of the line that comes next."""
+        self.damaged = False
+        self._room = _LARGEST_ROW
+        return self.number + 1
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._readline()
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._room -= len(line)
+        if self._room < 0 or (len(line) > LINE_LIMIT and not line.endswith(b"\n")):
+            raise _RowTooLarge
+        if b"\0" in line:
+            self.damaged = True
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            self.damaged = True
+            return line.decode("utf-8", "surrogateescape")
+
+
+def read_table(stream: Stream, file: str, options: ReadOptions, *, separators: str = ",;\t") -> Iterator[Row | Reject]:
+    """The rows of a CSV stream.
+
+    Args:
+        separators: tried in this order: the first under which the header has an id column; else the first.
+    """
+    lines = _Lines(stream)
+    delimiter = _separator(stream.peek()[:LINE_LIMIT], separators, options)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    table: _Table | None = None
+    while True:
+        start = lines.begin_row()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            rule, fatal = _csv_fault(str(error))
+            yield Reject(file=file, line=start, member="", rule=rule, fatal=fatal or table is None)
+            if fatal or table is None:
+                return
+            continue
+        except _RowTooLarge:
+            rule = f"a line of more than {LINE_LIMIT:,} bytes, or a row of more than {_LARGEST_ROW:,}"
+            yield Reject(file=file, line=start, member="", rule=rule, fatal=True)
+            return
+        if cells is None:
+            break
+        if not any(cells):  # an empty line, or the empty rows that spreadsheets leave at the end
+            continue
+        if table is None:
+            columns, faults = _columns(cells, options, damaged=lines.damaged)
+            yield from (Reject(file=file, line=start, member=at, rule=rule, fatal=True) for at, rule in faults)
+            if faults:
+                return
+            table = _Table(file, cells, columns, options.strict)
+        else:
+            yield table.row(start, cells, damaged=lines.damaged)
+    if table is None:
+        rule = "is empty; a table begins with a line of column names"
+        yield Reject(file=file, line=None, member="", rule=rule, fatal=True)
+
+
+class _Table(Struct, frozen=True):
+    """A table whose header was read."""
+
+    file: str
+    headers: list[str]
+    columns: Columns
+    strict: bool
+
+    def row(self, line: int, cells: list[str], *, damaged: bool) -> Row | Reject:
+        member, rule = "", ""
+        if len(cells) != len(self.headers):
+            rule = f"the row has {counted(len(cells), 'cell')}, the header has {len(self.headers):,}"
+        elif damaged:
+            member, rule = _damage(cells, self.headers)
+        if not rule:
+            try:
+                update = self.columns.update(cells, strict=self.strict)
+                return Row(self.file, line, update, self.columns.passed(cells))
+            except InvalidUpdate as error:
+                member, rule = error.member, error.rule
+        raw = {header: cell for header, cell in zip(self.headers, cells, strict=False) if header or cell}
+        return Reject(file=self.file, line=line, member=member, rule=rule, raw=raw)
+
+
+def _columns(cells: Sequence[str], options: ReadOptions, *, damaged: bool) -> tuple[Columns, list[Fault]]:
+    if damaged:
+        return Columns(()), [("", "the line of column names holds bytes that are not UTF-8, or NUL")]
+    return read_header(cells, renames=options.renames, passed=options.passed)
+
+
+def _damage(cells: Sequence[str], headers: Sequence[str]) -> tuple[str, str]:
+    """The first cell that holds NUL or bytes that are not UTF-8."""
+    for header, cell in zip(headers, cells, strict=True):
+        if odd := _NOT_UTF8.search(cell):
+            byte = ord(odd[0]) - 0xDC00
+            rule = f"is not UTF-8 (one byte is 0x{byte:02x}; the file may be in latin-1 or UTF-16)"
+            return printable(header.strip(), 60), rule
+        if "\0" in cell:
+            return printable(header.strip(), 60), "holds a NUL byte: the file is damaged, or not UTF-8"
+    return "", ""
+
+
+def _separator(head: bytes, separators: str, options: ReadOptions) -> str:
+    first = head.lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
+    names = {"id", *(header.strip().lower() for header in options.renames)}
+    for separator in separators:
+        if any(header.strip(' "\r').lower() in names for header in first.split(separator)):
+            return separator
+    return separators[0]
+
+
+def _csv_fault(said: str) -> tuple[str, bool]:
+    for words, rule, fatal in _CSV_FAULTS:
+        if words in said:
+            return rule, fatal
+    return printable(said), False
