@@ -24,9 +24,13 @@ _TYPE_NAMES: Final = {
     "str": "text", "bool": "true or false", "int": "a whole number", "float": "a number", "object": "an object",
     "array": "a list", "null": "null", "datetime": "a time",
 }  # fmt: skip
+# What X itself calls the same thing elsewhere.
+_OTHER_NAMES: Final = {"media_id": "id", "media_id_string": "id", "mediaid": "id"}
 _MEDIA_KEY: Final = re.compile(r"^\d+_(\d{1,19})$")
 
 NEEDS_ZONE: Final = "a time needs its zone, as in 2026-01-31T12:00:00Z"
+MILLISECONDS: Final = "is in seconds; this looks like milliseconds"
+SURROGATE: Final = "holds a lone surrogate (half a character, as a cut emoji leaves it), which UTF-8 cannot carry"
 
 Fault = tuple[str, str]
 
@@ -52,11 +56,13 @@ def explain(error: Exception, raw: object, root: type[msgspec.Struct]) -> Fault:
 def _fault(what: str, steps: list[str], raw: object, root: type[msgspec.Struct]) -> Fault:
     if missing := re.match(r"Object missing required field `(.+)`", what):
         return _dotted([*steps, missing[1]]), "is missing"
-    if unknown := re.match(r"Object contains unknown field `(.+)`", what):
+    if what == "Expected `str`":
+        return _dotted(steps), "the name of a member must be text"
+    if unknown := re.match(r"Object contains unknown field `(.*)`", what, re.DOTALL):
         return _dotted([*steps, unknown[1]]), _unknown(unknown[1], steps, root)
     member = _dotted(steps)
     if expected := re.match(r"Expected `(.+)`, got `(.+)`$", what):
-        return member, _wrong_type(expected[1], expected[2], list(_values(raw, steps)))
+        return member, _wrong_type(expected[1], expected[2], steps, list(_values(raw, steps)))
     if pattern := re.match(r"Expected `str` matching regex '(.+)'$", what):
         regex = pattern[1].replace("\\\\", "\\")
         value = _first(raw, steps, lambda v: isinstance(v, str) and not re.search(regex, v))
@@ -77,7 +83,11 @@ def _fault(what: str, steps: list[str], raw: object, root: type[msgspec.Struct])
 
 def suggestion(name: str, known: list[str]) -> str:
     """`; did you mean 'alt_text'?`, or nothing where no known name is near."""
-    near = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.6)
+    name = name.strip().lower()
+    if name in _OTHER_NAMES and _OTHER_NAMES[name] in known:
+        return f"; did you mean {_OTHER_NAMES[name]!r}?"
+    # Names of a person's making are short; a longer one is no slip of the pen, and comparing it would take long.
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= 60 else []
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -87,12 +97,18 @@ def is_media_id(text: str) -> bool:
 
 
 def _unknown(name: str, steps: list[str], root: type[msgspec.Struct]) -> str:
+    refused = "is not a member of the contract"
+    within = "metadata." if "metadata" in root.__struct_fields__ else ""
+    if name in SHORT_FORMS and (not steps or steps == ["metadata"]):
+        return f"{refused}; the wire's shape is {within}{'.'.join(SHORT_FORMS[name])}"
     at = _struct_at(root, steps)
-    known = [field.encode_name for field in msgspec.structs.fields(at)] if at is not None else []
-    hint = suggestion(name, known)
-    if not hint and name in SHORT_FORMS:
-        hint = f"; the wire's shape is {'.'.join(SHORT_FORMS[name])}"
-    return f"is not a member of the contract{hint}"
+    if at is None:
+        return refused
+    known = [field.encode_name for field in msgspec.structs.fields(at)]
+    inner = _struct_at(root, ["metadata"]) if within and not steps else None
+    if inner is not None and name in inner.__struct_fields__:
+        return f"{refused}; it belongs in metadata"
+    return refused + suggestion(name, known)
 
 
 def _struct_at(root: type[msgspec.Struct], steps: list[str]) -> type[msgspec.Struct] | None:
@@ -112,22 +128,28 @@ def _struct_at(root: type[msgspec.Struct], steps: list[str]) -> type[msgspec.Str
     return None
 
 
-def _wrong_type(expected: str, got: str, values: list[object]) -> str:
-    wanted = " or ".join(_TYPE_NAMES.get(name, name) for name in re.split(r"\s*\|\s*", expected))
+def _wrong_type(expected: str, got: str, steps: list[str], values: list[object]) -> str:
+    types = re.split(r"\s*\|\s*", expected)
+    if "int" in types and got == "float":
+        return f"must be a whole number, without a point or an exponent{_shown(values)}"
     if expected == "str" and got in ("int", "float"):
-        return f"must be text in quotes, not a number{_shown(values)}: a number may lose its last digits on the way"
-    if expected == "int" and got == "float":
-        return f"must be a whole number, not a fraction{_shown(values)}"
+        lossy = ": a number may lose its last digits on the way" if steps and steps[-1] in ("id", "media") else ""
+        return f"must be text in quotes, not a number{_shown(values)}{lossy}"
     # An aware time was turned into seconds before (`shortform.expand`).
     if expected == "int" and got == "datetime":
         return NEEDS_ZONE
     if expected == "float" and got == "null":
         return "must be a finite number"
-    return f"must be {wanted}, not {_TYPE_NAMES.get(got, got)}"
+    wanted = " or ".join(_TYPE_NAMES.get(name, name) for name in types)
+    if got == "object" and values and not isinstance(values[0], Mapping):
+        return f"must be {wanted}, not of the class {type(values[0]).__name__}"
+    return f"must be {wanted}, not {_TYPE_NAMES.get(got, printable(got, 60))}"
 
 
 def _shown(values: list[object]) -> str:
-    return f" ({values[0]})" if values and isinstance(values[0], int | float) else ""
+    number = values[0] if values else None
+    # A longer one says no more, and Python refuses to write one of more than 4,300 digits.
+    return f" ({number})" if isinstance(number, int | float) and abs(number) < 1e30 else ""
 
 
 def _id_rule(value: str) -> str:

@@ -7,15 +7,19 @@ msgspec does not check constructors. Rules that join members ("exactly one geo l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Final, Self, cast
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .errors import InvalidUpdate
-from .explain import NEEDS_ZONE, Fault, explain
+from .explain import MILLISECONDS, SURROGATE, Fault, explain
+from .handbuilt import LAST_SECOND, note_fault, unlike
 from .members import (
     AllowDownloadStatus,
     AltText,
@@ -37,10 +41,12 @@ from .members import (
 from .shortform import expand, short_name
 from .text import printable
 
-# The last second of the year 9999; what lies beyond was meant in milliseconds.
-_LAST_SECOND: Final = 253_402_300_799
-_INT64: Final = 2**63
-_SURROGATE: Final = "holds a lone surrogate, which UTF-8 cannot carry"
+# An escape of one half without the other: what programs write that cut a text by UTF-16 units.
+_HALF_PAIR: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+
+_NOT_IN_JSON: Final = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 
 Moment = int | float | Annotated[datetime, Meta(tz=True)]
 
@@ -103,8 +109,14 @@ class Metadata(
         Raises:
             InvalidUpdate: a value that the contract does not allow; names the short form and the rule.
         """
-        given = {name: value for name, value in locals().items() if name != "cls"}
-        return cast("Self", _convert(_plain(expand(given)), cls))
+        given = {name: value for name, value in locals().items() if name != "cls" and value is not None}
+        plain: dict[str, object] = {}
+        for name, value in given.items():
+            # A set has no order, and what is sent twice must be written alike.
+            if isinstance(value, set | frozenset):
+                raise InvalidUpdate(name, "must be a list, not a set")
+            plain[name] = _plain(value, name)
+        return cast("Self", _convert(expand(plain), cls))
 
 
 class Update(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True):
@@ -131,7 +143,9 @@ class Update(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_def
         Raises:
             InvalidUpdate: names the member and the rule.
         """
-        return cast("Update", _convert(dict(line), cls))
+        update = cast("Update", _convert(dict(line), cls))
+        check_notes(update)
+        return update
 
     def check(self, *, strict: bool = True) -> None:
         """Check an update that was built by hand.
@@ -142,7 +156,7 @@ class Update(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_def
         check_notes(self)
         read = _convert(_plain(self), type(self))
         check_text(self)
-        fault = _unlike(self, read, "")
+        fault = unlike(self, read)
         if fault is not None:
             raise InvalidUpdate(*fault)
         if strict:
@@ -169,6 +183,8 @@ def decode_update(line: bytes | bytearray | memoryview, *, strict: bool = True) 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         fault = _json_fault(error, line)
     else:
+        if update.send_before is not None:
+            check_notes(update)
         if strict:
             check_rules(update)
         return update
@@ -200,8 +216,8 @@ def broken_rule(update: Update) -> Fault | None:
                 f"exactly one of whitelisted_country_codes and blacklisted_country_codes must hold countries; {state}",
             )
     expiration = metadata.content_expiration
-    if expiration is not UNSET and expiration.timestamp_sec > _LAST_SECOND:
-        return "metadata.content_expiration.timestamp_sec", "is in seconds; this looks like milliseconds"
+    if expiration is not UNSET and expiration.timestamp_sec > LAST_SECOND:
+        return "metadata.content_expiration.timestamp_sec", MILLISECONDS
     if metadata == _NOTHING:
         return "metadata", "is empty: the update would set nothing (strict=False sends it all the same)"
     return None
@@ -215,7 +231,7 @@ def check_text(update: Update) -> None:
     try:
         written = msgspec.json.encode(update)
     except UnicodeEncodeError:
-        fault = ("", _SURROGATE)
+        fault = ("", SURROGATE)
     except (TypeError, OverflowError, ValueError) as error:
         fault = ("", printable(str(error)))
     else:
@@ -225,42 +241,10 @@ def check_text(update: Update) -> None:
 
 
 def check_notes(update: Update) -> None:
-    """Raise `InvalidUpdate` for a hand-built `account`, `ref` or `send_before` of the wrong type."""
-    fault = _note_fault(update)
+    """Raise `InvalidUpdate` for an `account`, `ref` or `send_before` that cannot be kept."""
+    fault = note_fault(update.account, update.ref, update.send_before)
     if fault is not None:
         raise InvalidUpdate(*fault)
-
-
-def _note_fault(update: Update) -> Fault | None:
-    account, ref, before = update.account, update.ref, update.send_before
-    fault = _type_fault("account", account, (str,), "text")
-    fault = fault or _type_fault("ref", ref, (str, int), "text or a whole number")
-    fault = fault or _type_fault("send_before", before, (int, float, datetime), "an aware datetime or Unix seconds")
-    if fault is not None:
-        return fault
-    if isinstance(before, datetime) and before.utcoffset() is None:
-        return "send_before", NEEDS_ZONE
-    for name, value in (("account", account), ("ref", ref), ("send_before", before)):
-        if isinstance(value, str) and not value.isascii() and not _is_unicode(value):
-            return name, _SURROGATE
-        # Written so that "not a number" is out of range too.
-        if isinstance(value, int | float) and not -_INT64 <= value < _INT64:
-            return name, "is a number out of range"
-    return None
-
-
-def _type_fault(name: str, value: object, types: tuple[type, ...], wanted: str) -> Fault | None:
-    if value is None or (isinstance(value, types) and not isinstance(value, bool)):
-        return None
-    return name, f"must be {wanted}, not {type(value).__name__}"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def line_schema() -> dict[str, Any]:
@@ -276,17 +260,17 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _plain(value: object) -> object:
-    """The value as plain objects. Bytes and datetimes stay what they are, for the contract to refuse."""
+def _plain(value: object, member: str = "") -> object:
+    """The value as plain objects. What JSON has no type for stays what it is, for the contract to refuse."""
     try:
-        return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, datetime))
+        return msgspec.to_builtins(value, builtin_types=_NOT_IN_JSON)
     except UnicodeEncodeError:
-        rule = _SURROGATE
+        rule = SURROGATE
     except RecursionError:
         rule = "nested too deeply"
     except (TypeError, ValueError) as error:
         rule = printable(str(error))
-    raise InvalidUpdate("", rule)
+    raise InvalidUpdate(member, rule)
 
 
 def _convert(plain: object, kind: type[Struct]) -> Struct:
@@ -297,25 +281,6 @@ def _convert(plain: object, kind: type[Struct]) -> Struct:
     if not issubclass(kind, Update):
         member = short_name(member)
     raise InvalidUpdate(member, rule)
-
-
-def _unlike(built: object, read: object, member: str) -> Fault | None:
-    """Where a hand-built value only looks like the contract's once it is written: a dict, a set, a UUID."""
-    if isinstance(read, Struct):
-        if type(built) is not type(read):
-            return member, f"must be of the class {type(read).__name__}, not {type(built).__name__}"
-        names = read.__struct_fields__
-        pairs: list[tuple[object, object, str]] = [
-            (getattr(built, name), getattr(read, name), f"{member}.{name}".lstrip(".")) for name in names
-        ]
-    elif isinstance(read, list):
-        if not isinstance(built, list | tuple):
-            return member, f"must be a list, not {type(built).__name__}"
-        items, others = cast("list[object]", built), cast("list[object]", read)
-        pairs = [(one, other, f"{member}[]") for one, other in zip(items, others, strict=True)]
-    else:
-        return None if built == read else (member, f"{type(built).__name__} is not a type that JSON has")
-    return next((fault for pair in pairs if (fault := _unlike(*pair)) is not None), None)
 
 
 def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> Fault:
@@ -330,6 +295,8 @@ def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> Fault
             error = worse
     if isinstance(error, msgspec.ValidationError | RecursionError):
         return explain(error, raw, Update)
+    if _HALF_PAIR.search(line):
+        return "", SURROGATE
     return "", _not_utf8(bytes(line)) or f"broken JSON: {error}"
 
 
