@@ -23,6 +23,8 @@ _MEGABYTE: Final = 1024 * 1024
 _PIECES: Final = 10
 _FLOOD: Final = 20_000
 _INFLATED: Final = 256 * _MEGABYTE
+_PULSE: Final = 0.05
+_ANSI: Final = b"\x1b[31mred\x1b]0;owned\x07 \xe2\x80\xae"
 
 
 def _body(exchange: Exchange) -> bytes:
@@ -61,14 +63,20 @@ async def _slow(exchange: Exchange, seconds: float) -> web.StreamResponse:
         await asyncio.sleep(seconds / _PIECES)
         if not exchange.write(answer[start : start + step]):
             break
-    return Sent(keep_alive=True)
+    return Sent(keep_alive=exchange.request.keep_alive)
 
 
 async def _interim(exchange: Exchange, _: float) -> web.StreamResponse:
     body = _body(exchange)
     interim = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
     exchange.write(interim + exchange.head(f"Content-Length: {len(body)}") + body)
-    return Sent(keep_alive=True)
+    return Sent(keep_alive=exchange.request.keep_alive)
+
+
+async def _interim_endless(exchange: Exchange, _: float) -> web.StreamResponse:
+    while exchange.write(b"HTTP/1.1 102 Processing\r\n\r\n"):
+        await asyncio.sleep(_PULSE)
+    return Sent(keep_alive=False)
 
 
 async def _last(exchange: Exchange, _: float) -> web.StreamResponse:
@@ -130,6 +138,11 @@ def _flood() -> list[str]:
     return [f"X-Flood-{number}: {number}" for number in range(_FLOOD)]
 
 
+def _hostile(exchange: Exchange, body: bytes) -> bytes:
+    head = exchange.head(f"Content-Length: {len(body)}")
+    return head.replace(b"x-transaction-id: ", b"x-transaction-id: " + _ANSI, 1) + body
+
+
 def _bytes(name: str, about: str, answer: Callable[[Exchange, bytes], bytes], *, applied: bool = True) -> Fault:
     """An answer written by hand, after which the connection is closed."""
 
@@ -158,6 +171,7 @@ BREAKS: Final = (
     Fault(name="slow", about="applied, the answer drips and does complete", send=_slow, applied=True, number="seconds",
           default=1.0),
     Fault(name="interim", about="applied, 102 and 103 before the answer", send=_interim, applied=True),
+    Fault(name="interim-endless", about="applied, then 102 Processing for ever", send=_interim_endless, applied=True),
     Fault(name="last", about="applied, answered, then the connection is closed without a word", send=_last,
           applied=True),
     Fault(name="connection-close", about="applied, answered with Connection: close", send=_connection_close,
@@ -188,6 +202,7 @@ BREAKS: Final = (
            lambda e, body: e.head("X-Long: " + "x" * _MEGABYTE, f"Content-Length: {len(body)}") + body),
     _bytes("bad-header", "applied, a header line without a colon and one with NUL",
            lambda e, body: e.head("no colon here", "X-Nul: a\x00b", f"Content-Length: {len(body)}") + body),
+    _bytes("hostile-header", "applied, an x-transaction-id of ANSI escapes and a bidi mark", _hostile),
     _bytes("no-date", "applied, without Date",
            lambda e, body: e.head(f"Content-Length: {len(body)}").replace(b"Date: ", b"X-Date: ", 1) + body),
     _bytes("odd-date", "applied, whose Date means nothing",

@@ -47,7 +47,7 @@ class Violation(NamedTuple):
 _request: Final = msgspec.json.Decoder(MetadataCreateRequest)
 _echo: Final = msgspec.json.Decoder(_Echo)
 _AT: Final = re.compile(r" - at `\$\.?(.*)`$")
-_UNKNOWN: Final = re.compile(r"unknown field `(.+?)`")
+_NAMED: Final = re.compile(r"(?:unknown|missing required) field `(.+)`")
 
 
 def check(body: bytes, *, lenient: bool = False) -> Accepted | Violation:
@@ -72,9 +72,9 @@ def check(body: bytes, *, lenient: bool = False) -> Accepted | Violation:
 
 
 def media_id_of(body: bytes) -> str | None:
-    """The id in a body that may break the contract, as far as there is one."""
+    """The id in a body that breaks the contract, as far as there is one, cut to 64 characters."""
     try:
-        return msgspec.json.decode(body, type=_Echo).id
+        return _echo.decode(body).id[:64]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -93,10 +93,9 @@ def _geo_fault(metadata: Metadata) -> str | None:
 def _violation(message: str, body: bytes) -> Violation:
     at = _AT.search(message)
     path = at[1] if at else ""
-    unknown = _UNKNOWN.search(message)
-    if unknown:
-        path = f"{path}.{unknown[1]}".lstrip(".")
     said = _AT.sub("", message)
+    if named := _NAMED.search(said):
+        path = f"{path}.{named[1]}".lstrip(".")
     where = f"$.{path}" if path else "$"
     return Violation(printable(f"{where}: {said}", 300), printable(path, 100), _value_at(body, path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 from collections.abc import Callable
 from typing import Final
 
@@ -50,10 +51,12 @@ def _says(
     kind: str | None = JSON,
     *,
     status: int = 200,
+    encoding: str | None = None,
     applied: bool,
 ) -> Fault:
     async def send(exchange: Exchange, _: float) -> web.StreamResponse:
-        return exchange.reply(status, body(exchange), kind)
+        extra = {"Content-Encoding": encoding} if encoding else None
+        return exchange.reply(status, body(exchange), kind, extra=extra)
 
     outcome = "applied" if applied else "not applied"
     return Fault(name=name, about=f"{status}, {outcome}: {about}", send=send, applied=applied)
@@ -79,6 +82,9 @@ SUCCESSES: Final = (
     _says("200-untyped", "an echo of a shape that the contract does not know",
           lambda e: documents.success(e.media_id, b'{"alt_text":"flat","geo_restrictions":[1,null]}'), applied=True),
     _says("200-bom", "a byte-order mark before the JSON", lambda e: codecs.BOM_UTF8 + _said(e), applied=True),
+    _says("200-gzip", "compressed, whether that was asked for or not", lambda e: gzip.compress(_said(e), 1),
+          encoding="gzip", applied=True),
+    _says("200-encoding-lie", "said to be compressed, and is not", _said, encoding="gzip", applied=True),
     _says("200-plain", "the content type is text/plain", _said, "text/plain", applied=True),
     _says("202", "accepted, with the usual body", _said, status=202, applied=True),
     _says("204", "no content", lambda _: b"", None, status=204, applied=True),
