@@ -228,14 +228,17 @@ _NOTHING: Final = Metadata()
 
 def check_text(update: Update) -> None:
     """Raise `InvalidUpdate` for what JSON in UTF-8 cannot carry: lone surrogates, infinite numbers."""
+    written = b""
     try:
         written = msgspec.json.encode(update)
+        msgspec.json.decode(written, type=type(update))
     except UnicodeEncodeError:
         fault = ("", SURROGATE)
-    except (TypeError, OverflowError, ValueError) as error:
+    except msgspec.DecodeError as error:
+        fault = _json_fault(error, written)
+    except (TypeError, OverflowError, ValueError, RecursionError) as error:
         fault = ("", printable(str(error)))
     else:
-        decode_update(written, strict=False)
         return
     raise InvalidUpdate(*fault)
 
