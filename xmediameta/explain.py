@@ -147,9 +147,9 @@ def _wrong_type(expected: str, got: str, steps: list[str], values: list[object])
 
 
 def _shown(values: list[object]) -> str:
-    number = values[0] if values else None
+    number = next((value for value in values if isinstance(value, int | float)), None)
     # A longer one says no more, and Python refuses to write one of more than 4,300 digits.
-    return f" ({number})" if isinstance(number, int | float) and abs(number) < 1e30 else ""
+    return f" ({number})" if number is not None and abs(number) < 1e30 else ""
 
 
 def _id_rule(value: str) -> str:
