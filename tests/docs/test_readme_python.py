@@ -1,0 +1,116 @@
+"""The README's Python blocks, run as they stand against a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.readme import block, run_python, run_shell
+from xmediameta import Client, CreditsDepleted, Metadata, Sandbox
+
+CAT = "1146654567674912769"
+DOG = "1146654567674912770"
+
+
+@pytest.fixture
+async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    """A sandbox in the place of X: what a block sends to the default base URL arrives here."""
+    async with Sandbox() as sandbox:
+        assert Client.__init__.__kwdefaults__["base_url"] == "https://api.x.com"
+        monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", sandbox.url)
+        yield sandbox
+
+
+async def test_create(sandbox: Sandbox, tmp_path: Path) -> None:
+    shown = block("python", "create")
+    (tmp_path / "create.py").write_text(shown.text)
+    env = {"XMEDIAMETA_TOKEN": "TOKEN", "XMEDIAMETA_BASE_URL": sandbox.url}
+    ended = await run_shell("python create.py", tmp_path, env)
+    (received,) = sandbox.received
+    assert ended.out == f"X took it; its transaction id is {received.transaction_id}\n"
+    assert ended.err == ""
+    assert sandbox.applied == {CAT: {"alt_text": {"text": "A dancing cat"}}}
+
+
+async def test_bulk(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Client("TOKEN") as client:
+        await run_python(block("python", "bulk"), client=client)
+        assert sorted(capsys.readouterr().out.splitlines()) == ["row 1 is done", "row 2 is done"]
+        sandbox.script(DOG, ["400"])
+        await run_python(block("python", "bulk"), client=client)
+        done, refused = sorted(capsys.readouterr().out.splitlines())
+        assert done == "row 1 is done"
+        assert refused.startswith("row 2 was refused: 400 ")
+        sandbox.deplete()
+        with pytest.raises(CreditsDepleted):
+            await run_python(block("python", "bulk"), client=client)
+    unsent = capsys.readouterr().out.splitlines()
+    assert {line.partition(":")[0] for line in unsent} == {"row 1 was not sent", "row 2 was not sent"}
+    assert sandbox.applied[DOG] == {"alt_text": {"text": "A sleeping dog"}}
+
+
+async def test_invalid(capsys: pytest.CaptureFixture[str]) -> None:
+    await run_python(block("python", "invalid"))
+    assert capsys.readouterr().out == block("text", "invalid").text
+
+
+async def test_accounts(sandbox: Sandbox) -> None:
+    await run_python(block("python", "accounts"))
+    labels = [sandbox.label("NEWS-TOKEN"), sandbox.label("SPORTS-TOKEN")]
+    assert [received.token for received in sandbox.received] == labels
+    assert list(sandbox.applied) == [CAT, DOG]
+
+
+async def test_callable(sandbox: Sandbox) -> None:
+    asked: list[str | None] = []
+
+    class Store:
+        async def fresh_token(self, account: str | None) -> str:
+            asked.append(account)
+            return f"TOKEN-{len(asked)}"
+
+    await run_python(block("python", "callable"), my_token_store=Store())
+    assert asked == ["news"]
+    sandbox.revoke("TOKEN-2")
+    await run_python(block("python", "callable"), my_token_store=Store())
+    assert asked == ["news"] * 3
+    assert [received.status for received in sandbox.received] == [200, 401, 200]
+
+
+async def test_quota(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Client("TOKEN") as client:
+        await run_python(block("python", "quota"), client=client)
+        assert capsys.readouterr().out == ""
+        await client.create(CAT, Metadata.of(alt_text="A dancing cat"))
+        await run_python(block("python", "quota"), client=client)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(" until ")[0] for line in said] == [
+        "None user-15min 499 of 500", "None app-24hour 49999 of 50000"
+    ]  # fmt: skip
+
+
+async def test_waits(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox.spend("ACCESS-TOKEN", 500)
+    await run_python(block("python", "waits"))
+    assert not sandbox.applied
+    assert capsys.readouterr().out.splitlines()[-1].startswith("try again at 20")
+    async with Sandbox(limit=60, window=2) as quick:
+        monkeypatch.setitem(Client.__init__.__kwdefaults__, "base_url", quick.url)
+        quick.spend("ACCESS-TOKEN", 60)
+        await run_python(block("python", "waits"))
+        assert [received.status for received in quick.received] == [429, 200]
+    (told,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"the account waits [123] s for user-15min, until \d\d:\d\d:\d\d", told)
+
+
+async def test_retries(sandbox: Sandbox) -> None:
+    sandbox.script(CAT, ["reset"])
+    began = asyncio.get_running_loop().time()
+    await run_python(block("python", "retries"))
+    assert 1.0 <= asyncio.get_running_loop().time() - began < 3.0
+    assert sandbox.counts.applied == 1
+    assert not sandbox.unmet
