@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
@@ -68,8 +69,7 @@ class Endpoint:
 
     async def unknown(self, request: web.Request) -> web.StreamResponse:
         """Any other path: an empty 404, without JSON and without rates (FACTS, "Failures seen")."""
-        record, exchange = self._arrive(request, f"{request.method} {request.path}"[:200])
-        self._logbook.finish(record, 404)
+        _, exchange = self._arrive(request, f"{request.method} {request.path}"[:200])
         return exchange.reply(404, content_type="text/plain", edge=True)
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
@@ -86,12 +86,16 @@ class Endpoint:
             return await self._answer(request, record, exchange)
         except ConnectionError:
             return Sent(keep_alive=False)  # the client went away while it was being answered
-        finally:
-            self._logbook.finish(record, exchange.status)
 
     def _arrive(self, request: web.Request, target: str) -> tuple[Received, Exchange]:
         record = self._logbook.arrive(self._clock(), target)
-        exchange = Exchange(request, record.number, clock=self._clock, redirect_to=self._settings.redirect_to)
+        exchange = Exchange(
+            request,
+            record.number,
+            clock=self._clock,
+            note=partial(self._logbook.answer, record),
+            redirect_to=self._settings.redirect_to,
+        )
         if self._settings.close_after is not None:
             exchange.last = self._is_last(request.protocol, self._settings.close_after)
         return record, exchange

@@ -55,24 +55,31 @@ class Exchange:
         number: the ordinal of the request, from 1; `x-transaction-id` is made from it.
         media_id, metadata: what it asks for; empty where the body was not read or breaks the contract.
         rates: the rate-limit headers of the answer.
-        status: what was put on the wire, or None while nothing was, or nothing that has a status.
+        note: told of each status that is sent.
         last: whether the connection is closed without a word after the answer.
         redirect_to: where redirects lead.
     """
 
     __slots__ = (
-        "_clock", "_started", "last", "media_id", "metadata", "number", "rates", "redirect_to", "request", "status",
+        "_clock", "_started", "last", "media_id", "metadata", "note", "number", "rates", "redirect_to", "request",
     )  # fmt: skip
 
-    def __init__(self, request: web.Request, number: int, *, clock: Callable[[], float], redirect_to: str) -> None:
-        self.request, self.number, self.redirect_to = request, number, redirect_to
+    def __init__(
+        self,
+        request: web.Request,
+        number: int,
+        *,
+        clock: Callable[[], float],
+        note: Callable[[int], None],
+        redirect_to: str,
+    ) -> None:
+        self.request, self.number, self.redirect_to, self.note = request, number, redirect_to, note
         self._clock = clock
         self._started = asyncio.get_running_loop().time()
         self.last = False
         self.media_id = ""
         self.metadata = b"{}"
         self.rates: dict[str, str] = {}
-        self.status: int | None = None
 
     def now(self) -> float:
         """The server's clock, in Unix seconds."""
@@ -104,7 +111,7 @@ class Exchange:
         extra: Mapping[str, str] | None = None,
     ) -> web.Response:
         """A whole answer."""
-        self.status = status
+        self.note(status)
         headers = self.headers(content_type, edge=edge)
         if extra:
             headers.update(extra)
@@ -115,11 +122,11 @@ class Exchange:
         """The 200 of an update that was applied."""
         return self.reply(200, documents.success(self.media_id, self.metadata), extra=extra)
 
-    def head(self, *lines: str, status: str = "HTTP/1.1 200 OK", content_type: str | None = documents.JSON) -> bytes:
-        """The head of an answer as bytes, so that its framing can be broken; `lines` are added as they are."""
-        self.status = 200
-        named = [f"{name}: {value}" for name, value in self.headers(content_type).items()]
-        return "\r\n".join([status, *named, *lines, "", ""]).encode("latin-1", "replace")
+    def head(self, *lines: str) -> bytes:
+        """The head of a 200 as bytes, so that its framing can be broken; `lines` are added as they are."""
+        self.note(200)
+        named = [f"{name}: {value}" for name, value in self.headers(documents.JSON).items()]
+        return "\r\n".join(["HTTP/1.1 200 OK", *named, *lines, "", ""]).encode("latin-1", "replace")
 
     def write(self, data: bytes) -> bool:
         """Write raw bytes; False when the client is gone."""

@@ -161,11 +161,10 @@ class Logbook:
         """A window refused a request."""
         self._limited += 1
 
-    def finish(self, record: Received, status: int | None) -> None:
-        """The answer is on its way."""
+    def answer(self, record: Received, status: int) -> None:
+        """A status is sent."""
         record.status = status
-        if status is not None:
-            self._by_status[status] += 1
+        self._by_status[status] += 1
 
     def history(self, media_id: str) -> list[Any]:
         """All that was applied to a media id, in order, as plain objects."""
