@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 _QUIET = [HealthCheck.too_slow]
 
-settings.register_profile("ci", max_examples=300, derandomize=True, database=None, deadline=None, print_blob=True,
+settings.register_profile("ci", max_examples=200, derandomize=True, database=None, deadline=None, print_blob=True,
                           suppress_health_check=_QUIET)  # fmt: skip
 settings.register_profile("dev", max_examples=60, deadline=None, suppress_health_check=_QUIET)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")

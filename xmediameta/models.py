@@ -7,7 +7,6 @@ msgspec does not check constructors. Rules that join members ("exactly one geo l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -39,12 +38,7 @@ from .members import (
     UploadSource,
 )
 from .shortform import expand, short_name
-from .text import printable
-
-# An escape of one half without the other: what programs write that cut a text by UTF-16 units.
-_HALF_PAIR: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-)
+from .text import HALF_PAIR, printable
 
 _NOT_IN_JSON: Final = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 
@@ -298,7 +292,7 @@ def _json_fault(error: Exception, line: bytes | bytearray | memoryview) -> Fault
             error = worse
     if isinstance(error, msgspec.ValidationError | RecursionError):
         return explain(error, raw, Update)
-    if _HALF_PAIR.search(line):
+    if HALF_PAIR.search(line):
         return "", SURROGATE
     return "", _not_utf8(bytes(line)) or f"broken JSON: {error}"
 

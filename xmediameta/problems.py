@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
-from .text import printable
+from .text import HALF_PAIR, printable
 
 BLANK: Final = "about:blank"
 BOM: Final = b"\xef\xbb\xbf"
@@ -90,10 +90,18 @@ def as_list(plain: object) -> list[object]:
 
 def read_json(body: bytes) -> object:
     """A JSON body as plain objects, a byte-order mark tolerated; None for anything else. Never raises."""
+    body = body.removeprefix(BOM)
     try:
-        return msgspec.json.decode(body.removeprefix(BOM))
+        return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
-        return None
+        mended = mend(body)
+        return None if mended is None else read_json(mended)
+
+
+def mend(body: bytes) -> bytes | None:
+    """The body with a replacement character for every half of a pair; None where there is nothing to mend."""
+    mended = HALF_PAIR.sub(rb"\\ufffd", body)
+    return None if mended == body else mended
 
 
 def phrase(status: int) -> str:

@@ -21,7 +21,7 @@ from .explain import explain
 from .limits import read_windows
 from .members import MediaId
 from .models import Metadata, Update, check_notes, check_rules
-from .problems import BOM, Problem, as_object, problems_in, read_json, read_problem
+from .problems import BOM, Problem, as_object, mend, problems_in, read_json, read_problem
 from .text import excerpt, printable
 from .verdict import classify
 
@@ -115,6 +115,9 @@ def decipher(status: int, headers: Mapping[str, str], body: bytes, *, media_id: 
     try:
         answer = _read_answer(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        mended = mend(body)
+        if mended is not None:
+            return decipher(status, headers, mended, media_id=media_id)
         return _odd_success(status, headers, body, media_id, b"")
     data = answer.data
     echo = b"" if data.associated_metadata is UNSET else bytes(data.associated_metadata)

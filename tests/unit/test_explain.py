@@ -13,6 +13,8 @@ from xmediameta.explain import explain, is_media_id, suggestion
 from xmediameta.models import decode_update
 from xmediameta.shortform import SHORT_FORMS, complete, expand, put, short_name
 
+DIGITS = "1146654567674912769"
+
 
 def fault(plain: Any) -> tuple[str, str]:
     """What is said about an input line, read from JSON and, the same, from a mapping."""
@@ -82,9 +84,8 @@ class TestRules:
             ({}, "id", "is missing"),
             ({"id": ""}, "id", "is empty; a media id has 1 to 19 digits"),
             ({"id": "1" * 22}, "id", "22 digits, 3 too many (at most 19)"),
-            ({"id": "3_1146654567674912769"}, "id",
-             "'3_1146654567674912769' is a media key; the media id is what follows the underscore: "
-             "'1146654567674912769'"),
+            ({"id": f"3_{DIGITS}"}, "id",
+             f"'3_{DIGITS}' is a media key; the media id is what follows the underscore: '{DIGITS}'"),
             ({"id": "3_" + "1" * 20}, "id", f"{'3_' + '1' * 20!r} is not a media id (1 to 19 digits)"),
             ({"id": "seven"}, "id", "'seven' is not a media id (1 to 19 digits)"),
             ({"id": "x" * 1000}, "id", f"'{'x' * 39}… is not a media id (1 to 19 digits)"),

@@ -236,6 +236,14 @@ class TestDecipher:
         assert isinstance(decipher(200, {}, nested, media_id="1"), UnreadableResponse | Reply)
         assert isinstance(decipher(500, {}, nested, media_id="1"), ServerFault)
 
+    def test_half_a_character_does_not_hide_a_success(self) -> None:
+        body = b'{"data":{"id":"1","associated_metadata":{"alt_text":{"text":"\\ud83d\\ud83d\\ude00"}}}}'
+        reply = decipher(200, {}, body, media_id="1")
+        assert isinstance(reply, Reply)
+        assert read_echo(reply.raw_metadata) == Metadata.of(alt_text="\ufffd\U0001f600")
+        error = decipher(400, {}, b'{"title":"half \\ude00"}', media_id="1")
+        assert str(error) == "400 half \ufffd"
+
     @pytest.mark.parametrize("number", [b"9" * 5_000, b"1e999", b"-" + b"9" * 400 + b".5"])
     def test_absurd_numbers_do_not_raise(self, number: bytes) -> None:
         assert isinstance(decipher(200, {}, b'{"data":{"id":%b}}' % number, media_id="1"), UnreadableResponse)
