@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from xmediameta.text import counted, excerpt, printable
+from xmediameta.text import HALF_PAIR, counted, excerpt, printable
 
 
 class TestPrintable:
@@ -72,3 +72,22 @@ class TestExcerpt:
 @pytest.mark.parametrize(("number", "text"), [(0, "0 digits"), (1, "1 digit"), (2, "2 digits"), (1043, "1,043 digits")])
 def test_counted(number: int, text: str) -> None:
     assert counted(number, "digit") == text
+
+
+@pytest.mark.parametrize(
+    ("escaped", "mended"),
+    [
+        (rb"\ud83d", b"?"),
+        (rb"\ude00", b"?"),
+        (rb"\ud83d\ude00", rb"\ud83d\ude00"),
+        (rb"\uD83D\uDE00", rb"\uD83D\uDE00"),
+        (rb"\ud83d\ud83d\ude00", rb"?\ud83d\ude00"),
+        (rb"\ud83d\ude00\ude00", rb"\ud83d\ude00?"),
+        (rb"\ude00\ud83d", b"??"),
+        (rb"\ud83dx\ude00", b"?x?"),
+        (rb"\ud7ff\ue000", rb"\ud7ff\ue000"),
+        (b"plain", b"plain"),
+    ],
+)
+def test_half_pair(escaped: bytes, mended: bytes) -> None:
+    assert HALF_PAIR.sub(b"?", escaped) == mended
