@@ -22,7 +22,7 @@ class TestReadProblem:
             {
                 "type": "https://api.twitter.com/2/problems/usage-capped",
                 "title": "UsageCapExceeded",
-                "detail": "Usage cap exceeded: Monthly product cap",
+                "detail": "The monthly cap of the product is reached",
                 "status": 429,
                 "instance": "urn:uuid:1",
                 "period": "Monthly",
@@ -32,7 +32,7 @@ class TestReadProblem:
         assert problem == Problem(
             type="https://api.twitter.com/2/problems/usage-capped",
             title="UsageCapExceeded",
-            detail="Usage cap exceeded: Monthly product cap",
+            detail="The monthly cap of the product is reached",
             status=429,
             instance="urn:uuid:1",
             extensions={"period": "Monthly", "account_id": 1234567890123456789},
