@@ -265,6 +265,17 @@ async def test_it_serves_until_cancelled(sandbox_post) -> None:
     assert "not started" in repr(sandbox)
 
 
+async def test_it_can_be_started_again_and_remembers(sandbox_post) -> None:
+    sandbox = Sandbox(limit=3, clock=1e9)
+    for number in range(3):
+        async with sandbox:
+            answer = await sandbox_post(sandbox, str(number))
+            assert (answer.status, answer.headers["x-rate-limit-remaining"]) == (200, str(2 - number))
+    async with sandbox:
+        assert (await sandbox_post(sandbox)).status == 429
+    assert sandbox.counts.by_status == {200: 3, 429: 1}
+
+
 async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     async with Sandbox() as sandbox:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", sandbox.url)

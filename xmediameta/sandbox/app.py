@@ -191,9 +191,8 @@ class Endpoint:
 
     def _tell_rates(self, account: Account, exchange: Exchange) -> None:
         if self._settings.families:
-            now = self._clock()
-            standings = [window.standing(now) for window in account.windows]
-            exchange.rates = rate_headers(standings, self._settings.rounding, self._settings.families)
+            settings = self._settings
+            exchange.rates = rate_headers(account.windows, self._clock(), settings.rounding, settings.families)
 
     def _is_last(self, connection: web.RequestHandler, close_after: int) -> bool:
         """Whether this is the last request that its connection is good for."""

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Final, Never
 
-from aiohttp import web
-from multidict import CIMultiDict
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, istr
 
 from . import documents
 
+_RESPONSE_TIME: Final = istr("x-response-time")
+_TRANSACTION_ID: Final = istr("x-transaction-id")
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 
 
@@ -88,16 +90,16 @@ class Exchange:
     def headers(self, content_type: str | None, *, edge: bool = False) -> CIMultiDict[str]:
         """The headers of an answer; one from the proxy in front of the API carries no rates and no transaction."""
         headers: CIMultiDict[str] = CIMultiDict()
-        headers["Date"] = http_date(self._clock())
+        headers[hdrs.DATE] = http_date(self._clock())
         if content_type is not None:
-            headers["Content-Type"] = content_type
+            headers[hdrs.CONTENT_TYPE] = content_type
         if edge:
-            headers["Server"] = "edge"
+            headers[hdrs.SERVER] = "edge"
             return headers
         elapsed = asyncio.get_running_loop().time() - self._started
-        headers["Server"] = "xmediameta-sandbox"
-        headers["x-response-time"] = str(round(elapsed * 1000))
-        headers["x-transaction-id"] = transaction_id(self.number)
+        headers[hdrs.SERVER] = "xmediameta-sandbox"
+        headers[_RESPONSE_TIME] = str(round(elapsed * 1000))
+        headers[_TRANSACTION_ID] = transaction_id(self.number)
         headers.update(self.rates)
         return headers
 

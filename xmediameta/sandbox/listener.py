@@ -15,6 +15,8 @@ from xmediameta.errors import ConfigurationError
 from xmediameta.text import printable
 
 _BACKLOG: Final = 1024
+# Seconds for which an idle connection is kept, longer than a window: aiohttp's default was 75 once, and is an hour now.
+_IDLE: Final = 3_630.0
 # aiohttp takes 0 for "no limit"; by then all connections are cut, so nothing is waited for.
 _AT_ONCE: Final = 0.01
 
@@ -50,7 +52,7 @@ class Listener:
         self._bound = await self._bind(self._host, self._port)
         # A client that gives up cancels its handler, so that faults which keep silent end with it.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_AT_ONCE, handle_signals=False
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=_AT_ONCE, keepalive_timeout=_IDLE
         )
         await self._runner.setup()
         await self._listen(self._bound)

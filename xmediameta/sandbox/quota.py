@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from multidict import istr
 
 Rounding = Literal["floor", "ceil", "round"]
 Family = Literal["user-15min", "user-24hour", "app-24hour"]
@@ -19,16 +21,10 @@ STEMS: Final[dict[Family, str]] = {
     "user-24hour": "x-user-limit-24hour-",
     "app-24hour": "x-app-limit-24hour-",
 }
+_NAMES: Final = {
+    family: (istr(f"{stem}limit"), istr(f"{stem}remaining"), istr(f"{stem}reset")) for family, stem in STEMS.items()
+}
 ROUNDINGS: Final[dict[Rounding, Callable[[float], int]]] = {"floor": math.floor, "ceil": math.ceil, "round": round}
-
-
-class Standing(NamedTuple):
-    """One window as its headers tell it; `reset` is in Unix seconds of the server's clock, not yet rounded."""
-
-    family: Family
-    limit: int
-    remaining: int
-    reset: float
 
 
 class FixedWindow:
@@ -56,12 +52,12 @@ class FixedWindow:
             self.used = 0
         self.used += number
 
-    def standing(self, now: float) -> Standing:
-        """What the headers say; a window that no request has opened yet would end `length` from now."""
-        if self.opened is not None and self._open(now):
-            return Standing(self.family, self.limit, self.limit - self.used, self.opened + self.length)
+    def standing(self, now: float) -> tuple[int, float]:
+        """How many remain, and when the window ends; one that no request has opened would end `length` from now."""
+        if self.opened is not None and now < self.opened + self.length:
+            return self.limit - self.used, self.opened + self.length
         start = math.floor(now / self.length) * self.length if self.aligned else now
-        return Standing(self.family, self.limit, self.limit, start + self.length)
+        return self.limit, start + self.length
 
     def _open(self, now: float) -> bool:
         return self.opened is not None and now < self.opened + self.length
@@ -86,14 +82,15 @@ def spend(windows: Sequence[FixedWindow], now: float, number: int) -> int:
     return room
 
 
-def rate_headers(standings: Sequence[Standing], rounding: Rounding, families: Collection[str]) -> dict[str, str]:
+def rate_headers(
+    windows: Sequence[FixedWindow], now: float, rounding: Rounding, families: Collection[str]
+) -> dict[str, str]:
     """The header families of the windows; only those named in `families`."""
     whole = ROUNDINGS[rounding]
     headers: dict[str, str] = {}
-    for standing in standings:
-        if standing.family in families:
-            stem = STEMS[standing.family]
-            headers[f"{stem}limit"] = str(standing.limit)
-            headers[f"{stem}remaining"] = str(standing.remaining)
-            headers[f"{stem}reset"] = str(whole(standing.reset))
+    for window in windows:
+        if window.family in families:
+            limit, remaining, reset = _NAMES[window.family]
+            left, end = window.standing(now)
+            headers[limit], headers[remaining], headers[reset] = str(window.limit), str(left), str(whole(end))
     return headers

@@ -18,7 +18,7 @@ from .exchange import transaction_id
 ENDPOINT: Final = "POST /2/media/metadata"
 
 
-class Received(Struct, kw_only=True):
+class Received(Struct, kw_only=True, gc=False):
     """One request, as far as it was read; filled in while it is answered.
 
     Attributes:
@@ -82,7 +82,7 @@ class Counts(Struct, frozen=True, kw_only=True):
 class Applied(Mapping[str, Any]):
     """Media id to the metadata that was applied last, as plain objects; a live view."""
 
-    def __init__(self, history: dict[str, deque[bytes]]) -> None:
+    def __init__(self, history: dict[str, list[bytes]]) -> None:
         self._history = history
 
     def __getitem__(self, media_id: str) -> Any:
@@ -107,7 +107,7 @@ class Logbook:
     def __init__(self, keep: int) -> None:
         self._keep = keep
         self.received: deque[Received] = deque(maxlen=keep)
-        self._history: dict[str, deque[bytes]] = {}
+        self._history: dict[str, list[bytes]] = {}
         self._order: deque[str] = deque()
         self._open: dict[str, list[web.Request]] = {}
         self._by_status: Counter[int] = Counter()
@@ -144,11 +144,11 @@ class Logbook:
         """An update takes effect."""
         record.applied = True
         self._applied += 1
-        self._history.setdefault(media_id, deque()).append(metadata)
+        self._history.setdefault(media_id, []).append(metadata)
         self._order.append(media_id)
         if len(self._order) > self._keep:
             oldest = self._order.popleft()
-            self._history[oldest].popleft()
+            del self._history[oldest][0]
             if not self._history[oldest]:
                 del self._history[oldest]
 

@@ -1,4 +1,8 @@
-"""Faults that are whole answers with an error status: the rows of FACTS, and what proxies and odd servers add."""
+"""Faults that are whole answers with an error status: the rows of FACTS, and what proxies and odd servers add.
+
+What the API itself says of an update has taken a request from the windows; what it says of the account or the app, and
+what a proxy says, has not.
+"""
 
 from __future__ import annotations
 

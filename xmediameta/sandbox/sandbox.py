@@ -127,6 +127,7 @@ class Sandbox:
 
     async def start(self) -> None:
         """Listen."""
+        self._endpoint.closing = False
         await self._listener.start(self._endpoint.app())
 
     async def close(self) -> None:
