@@ -2,28 +2,31 @@
 
 Each account has a session of its own, so that a token is in the headers of that account's requests and nowhere else;
 the sockets are shared. Redirects are not followed, cookies are not kept, proxies of the environment are ignored unless
-asked for, bodies are read up to 1 MiB and never inflated.
+asked for, and of a body no more than 1 MiB is kept, inflated or not.
 
 A time-out per request costs 3 to 13 % (a timer each), so one sweep looks after all requests in flight.
+
+What is raised here holds nothing of aiohttp: its exceptions and frames know the request's headers, and with them the
+token. A server that sends the token back finds it blotted out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-from collections.abc import Mapping
-from typing import Final
-from urllib.parse import urlsplit
+import ssl
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from . import __version__
+from .address import checked_base_url, is_loopback
+from .body import read_body
 from .credentials import Secret
 from .errors import (
     ClientClosed,
-    ConfigurationError,
     ConnectFailed,
     ConnectionLost,
     ProtocolViolation,
@@ -31,78 +34,102 @@ from .errors import (
     TransportError,
     XMediaMetaError,
 )
+from .proxy import environment_proxy
 from .text import printable
 from .wire import PATH
 
-MOST_BYTES: Final = 1 << 20
-_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
-_GONE: Final = frozenset((None, errno.ECONNRESET, errno.EPIPE, errno.ESHUTDOWN, errno.ENOTCONN))
+__all__ = ["Answer", "Session", "Transport", "checked_base_url", "is_loopback"]
+
+_BLOT: Final = "****"
+# Anything shorter would blot out words of a message; X's tokens have 50 characters and more.
+_LEAST_BLOTTED: Final = 16
 
 Answer = tuple[int, CIMultiDictProxy[str], bytes]
-
-
-def checked_base_url(base_url: str, *, allow_insecure: bool) -> str:
-    """The base URL without a trailing slash.
-
-    Raises:
-        ConfigurationError: not http(s), userinfo, a query or a fragment, or plain http to another machine.
-    """
-    try:
-        parts = urlsplit(base_url.strip())
-        host, _ = parts.hostname, parts.port
-    except (ValueError, AttributeError):
-        raise ConfigurationError("the base URL cannot be read") from None
-    rule = ""
-    if parts.username is not None or parts.password is not None:
-        rule = "must not hold a user name or password"  # and must not be echoed
-    elif parts.scheme not in {"http", "https"} or not host:
-        rule = f"must begin with https:// and a host, not {printable(base_url, 60)!r}"
-    elif parts.query or parts.fragment:
-        rule = "must have no query and no fragment"
-    elif parts.scheme == "http" and not is_loopback(base_url) and not allow_insecure:
-        rule = (
-            f"must be https: a token in the clear to {printable(host, 60)} could be read on the way "
-            "(allow_insecure=True or XMEDIAMETA_ALLOW_INSECURE=1 to insist)"
-        )
-    if rule:
-        raise ConfigurationError(f"the base URL {rule}")
-    return base_url.strip().rstrip("/")
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether a base URL points to this machine."""
-    host = urlsplit(base_url).hostname or ""
-    return host in _LOOPBACK or host.startswith("127.")
 
 
 class Session:
     """One account's session: its headers, made once."""
 
-    __slots__ = ("headers", "http")
+    __slots__ = ("_token", "headers", "http")
 
-    def __init__(self, http: aiohttp.ClientSession, headers: CIMultiDict[str]) -> None:
+    def __init__(self, http: aiohttp.ClientSession, headers: CIMultiDict[str], token: Secret) -> None:
         self.http = http
         self.headers = headers
+        self._token = token
+
+    def blotted(self, text: str) -> str:
+        """A text without the token."""
+        return text.replace(self._token, _BLOT) if len(self._token) >= _LEAST_BLOTTED else text
+
+    def blotted_answer(self, answer: Answer) -> Answer:
+        """An answer without the token: a proxy or a debugging server may send back what it was sent."""
+        if len(self._token) < _LEAST_BLOTTED:
+            return answer
+        status, headers, body = answer
+        for token in {self._token.encode(), self._token.replace("/", "\\/").encode()}:  # JSON may escape a slash
+            if token in body:
+                body = body.replace(token, _BLOT.encode())
+        if status != 200 and any(self._token in value for value in headers.values()):
+            headers = CIMultiDictProxy(CIMultiDict((name, self.blotted(value)) for name, value in headers.items()))
+        return status, headers, body
 
     def __repr__(self) -> str:
         return f"<Session {'closed' if self.http.closed else 'open'}>"
 
 
 class _Flight:
-    """A request in flight, for the sweep."""
+    """A request in flight, for the sweep.
 
-    __slots__ = ("cancelling", "deadline", "ended_by", "task")
+    Attributes:
+        connecting: a connection of its own is being made, so nothing was sent yet.
+        new: its connection was made for it, so it cannot be a stale one.
+    """
+
+    __slots__ = ("cancelling", "connecting", "deadline", "ended_by", "new", "task")
 
     def __init__(self, task: asyncio.Task[object], deadline: float) -> None:
         self.task = task
         self.deadline = deadline
         self.cancelling = task.cancelling()
         self.ended_by: XMediaMetaError | None = None
+        self.connecting = self.new = False
 
     def end(self, error: XMediaMetaError) -> None:
         if self.ended_by is None:
             self.ended_by = error
             self.task.cancel()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes which flights make a connection, since these surely sent nothing while they did.
+
+    Args:
+        flights: by task; aiohttp connects in the task that sends.
+    """
+
+    def __init__(self, flights: dict[asyncio.Task[Any], _Flight], **options: Any) -> None:
+        # How many may be in flight is decided above this layer.
+        super().__init__(limit=0, ttl_dns_cache=60, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._flights = flights
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """A connection that is idle, or new."""
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            # Bytes came while it was idle: aiohttp would take them for the answer to the next request.
+            connection.close()
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
+        task = asyncio.current_task()
+        flight = self._flights.get(task) if task is not None else None
+        if flight is None:
+            return await super()._create_connection(*args, **kwargs)
+        flight.connecting = flight.new = True
+        connection = await super()._create_connection(*args, **kwargs)
+        flight.connecting = False
+        return connection
 
 
 class Transport:
@@ -111,18 +138,20 @@ class Transport:
     Args:
         base_url: as `checked_base_url` returned it.
         timeout: seconds for one attempt, from connecting to the last byte; None for no bound.
-        trust_env: whether proxies of the environment are used.
+        trust_env: whether a proxy of the environment is used, as it is found now.
+
+    Raises:
+        ConfigurationError: a proxy that cannot be used.
     """
 
     def __init__(self, base_url: str, *, timeout: float | None, trust_env: bool = False) -> None:
-        self._url = URL(base_url + PATH, encoded=True)
+        self._url = URL(base_url + PATH)
         self._timeout = timeout
-        self._trust_env = trust_env
+        self._proxy, self._proxy_auth = environment_proxy(self._url) if trust_env else (None, None)
         self._loop = asyncio.get_running_loop()
-        # How many may be in flight is decided above this layer.
-        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
+        self._flights: dict[asyncio.Task[Any], _Flight] = {}
+        self._connector = _Connector(self._flights)
         self._fresh: aiohttp.ClientSession | None = None
-        self._flights: set[_Flight] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_every = min(0.5, max(0.02, (timeout or 30.0) / 30))
         self.closed = False
@@ -138,7 +167,8 @@ class Transport:
                 "User-Agent": f"xmediameta/{__version__}",
             }
         )
-        return Session(self._http(self._connector, headers, owner=False), headers)
+        token = Secret(authorization.rpartition(" ")[2])
+        return Session(self._http(self._connector, headers, owner=False), headers, token)
 
     def drop(self, session: Session) -> None:
         """Forget a session that nobody uses; its sockets stay in the pool."""
@@ -159,32 +189,26 @@ class Transport:
         if self.closed:
             raise ClientClosed("the client is closed")
         flight = self._take_off()
-        failure: XMediaMetaError
+        answer: Answer | None = None
+        failure: BaseException | None = None
         try:
-            if fresh:
-                response = await self._fresh_http().post(
-                    self._url, data=body, headers=session.headers, allow_redirects=False
-                )
-            else:
-                response = await session.http.post(self._url, data=body, allow_redirects=False)
-            try:
-                payload = await _read(response)
-            except BaseException:
-                response.close()
-                raise
-        except asyncio.CancelledError:
-            # The same care as asyncio.timeout takes: a cancellation from outside wins over ours.
-            if flight.ended_by is None or flight.task.uncancel() > flight.cancelling:
-                raise
-            failure = flight.ended_by
-        except (aiohttp.ClientError, OSError, ValueError, TransportError) as error:
-            failure = _mapped(error)
-        else:
-            return response.status, response.headers, payload
+            answer = await self._exchange(session, body, flight, fresh=fresh)
+        except asyncio.CancelledError as cancelled:
+            failure = cancelled
+        except Exception as error:  # noqa: BLE001 - whatever aiohttp raises, none of it may go further
+            failure = _mapped(error, flight, session)
         finally:
-            self._flights.discard(flight)
-        # Outside of the except block: aiohttp's exception holds the request's headers and must not be chained.
-        raise failure
+            self._flights.pop(flight.task, None)
+        # The same care as asyncio.timeout takes: our cancellation is taken back, and one from outside wins over it.
+        if flight.ended_by is not None and flight.task.uncancel() <= flight.cancelling and answer is None:
+            failure = flight.ended_by
+        if failure is None:
+            assert answer is not None  # noqa: S101
+            return session.blotted_answer(answer)
+        # Outside of the except block, and a cancellation without its past: aiohttp's exceptions and frames hold the
+        # request's headers and must not be chained.
+        failure.__context__ = failure.__cause__ = None
+        raise failure.with_traceback(None)
 
     async def close(self) -> None:
         """Close all connections; what is in flight ends with `ClientClosed`."""
@@ -193,19 +217,35 @@ class Transport:
         self.closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for flight in list(self._flights):
+        for flight in list(self._flights.values()):
             flight.end(ClientClosed("the client was closed while the request was in flight"))
-        if self._fresh is not None:
-            await self._fresh.close()
-        await self._connector.close()
+        try:
+            if self._fresh is not None:
+                await self._fresh.close()
+        finally:
+            await self._connector.close()
 
     @property
     def in_flight(self) -> int:
         """How many requests are on the wire."""
         return len(self._flights)
 
+    async def _exchange(self, session: Session, body: bytes, flight: _Flight, *, fresh: bool) -> Answer:
+        if fresh:
+            http, headers = self._fresh_http(), session.headers
+            flight.new = True
+        else:
+            http, headers = session.http, None
+        response = await http.post(self._url, data=body, headers=headers, allow_redirects=False)
+        flight.new = True  # from here on the connection has proved good
+        try:
+            return response.status, response.headers, await read_body(response)
+        except BaseException:
+            response.close()
+            raise
+
     def _http(
-        self, connector: aiohttp.BaseConnector, headers: Mapping[str, str], *, owner: bool
+        self, connector: aiohttp.BaseConnector, headers: CIMultiDict[str] | None, *, owner: bool
     ) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
@@ -213,13 +253,14 @@ class Transport:
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trust_env=self._trust_env,
+            proxy=self._proxy,
+            proxy_auth=self._proxy_auth,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
 
     def _fresh_http(self) -> aiohttp.ClientSession:
         if self._fresh is None:
-            self._fresh = self._http(aiohttp.TCPConnector(limit=0, force_close=True), {}, owner=True)
+            self._fresh = self._http(_Connector(self._flights, force_close=True), None, owner=True)
         return self._fresh
 
     def _take_off(self) -> _Flight:
@@ -227,7 +268,7 @@ class Transport:
         if task is None:
             raise RuntimeError("a request is sent from a task of its event loop")
         flight = _Flight(task, self._loop.time() + self._timeout if self._timeout is not None else float("inf"))
-        self._flights.add(flight)
+        self._flights[task] = flight
         if self._sweep_timer is None and self._timeout is not None:
             self._sweep_timer = self._loop.call_later(self._sweep_every, self._sweep)
         return flight
@@ -237,50 +278,36 @@ class Transport:
         if self._timeout is None or not self._flights or self.closed:
             return
         now = self._loop.time()
-        for flight in list(self._flights):
+        for flight in list(self._flights.values()):
             if flight.deadline <= now:
-                flight.end(RequestTimedOut(self._timeout))
+                late: XMediaMetaError = RequestTimedOut(self._timeout)
+                if flight.connecting:
+                    late = ConnectFailed(f"no connection within {self._timeout:g} s")
+                flight.end(late)
         self._sweep_timer = self._loop.call_later(self._sweep_every, self._sweep)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, or an error where it is larger than 1 MiB; a compressed one is not inflated."""
-    length = response.content_length
-    if length is not None and length <= MOST_BYTES:
-        return await response.read()
-    chunks: list[bytes] = []
-    size = 0
-    if length is None:
-        while chunk := await response.content.readany():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MOST_BYTES:
-                break
-        else:
-            response.release()
-            return b"".join(chunks)
-    raise ProtocolViolation(f"the body of a {response.status} is larger than 1 MiB", maybe_applied=True)
-
-
-def _mapped(error: Exception) -> TransportError:
+def _mapped(error: Exception, flight: _Flight, session: Session) -> TransportError:
     """Exceptions of aiohttp and of the system as ours; their text is kept, the objects (which hold headers) are not."""
-    said = printable(str(error), 200) or type(error).__name__
     if isinstance(error, TransportError):
         return error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return ConnectFailed(f"no secure connection: {said}", retryable=False)
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
-        return ConnectFailed(f"no connection: {said}")
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return RequestTimedOut(0.0)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return ConnectionLost("the server closed the connection before it answered", stale=True)
-    if isinstance(error, aiohttp.ClientOSError | ConnectionError):
-        return ConnectionLost(f"the connection was lost: {said}", stale=error.errno in _GONE)
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return ConnectionLost(f"the answer was cut short: {said}")
+    # The text of a ClientResponseError begins with "400", which the server never said.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    said = printable(session.blotted(" ".join(text.split())).removesuffix(" ^"), 200) or type(error).__name__
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+        # A handshake that breaks off may be a server that restarts; all else stays as it is.
+        return ConnectFailed(f"no secure connection: {said}", retryable=isinstance(error.__cause__, ssl.SSLEOFError))
     if isinstance(error, aiohttp.InvalidURL):
         return ConnectFailed(f"the address cannot be used: {said}", retryable=False)
+    if flight.connecting or isinstance(error, aiohttp.ClientConnectorError):
+        return ConnectFailed(f"no connection: {said}")
+    stale = not flight.new
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return ConnectionLost("the server closed the connection before it answered", stale=stale)
+    if isinstance(error, aiohttp.ClientConnectionError | OSError):
+        return ConnectionLost(f"the connection was lost: {said}", stale=stale)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return ConnectionLost("the answer was cut short")
     # A bad status line, a flood of headers or a bad chunk come as ClientResponseError with status 400,
     # which is no HTTP 400.
     return ProtocolViolation(f"the answer was not proper HTTP: {said}", maybe_applied=True)
