@@ -14,11 +14,11 @@ from typing import Final
 
 from msgspec import Struct
 from tenacity import RetryCallState, Retrying
-from tenacity.retry import retry_base
+from tenacity.retry import retry_all, retry_base
 from tenacity.stop import stop_after_attempt, stop_base
 from tenacity.wait import wait_base
 
-from .errors import XMediaMetaError
+from .errors import ConfigurationError, XMediaMetaError
 from .verdict import FailUpdate, Retry, Verdict, WaitForWindow, full_jitter, judge
 
 _UNBOUNDED: Final = 1 << 30
@@ -47,10 +47,17 @@ class wait_for_verdict(wait_base):  # noqa: N801
         base: seconds, the upper bound of the first wait, which doubles with each attempt.
         cap: seconds, the most that the bound grows to.
         rand: gives a number from 0 to 1.
+        otherwise: a wait strategy of tenacity's instead of the jitter, where the verdict says nothing.
     """
 
-    def __init__(self, base: float = 0.5, cap: float = 30.0, rand: Callable[[], float] = random.random) -> None:
-        self.base, self.cap, self.rand = base, cap, rand
+    def __init__(
+        self,
+        base: float = 0.5,
+        cap: float = 30.0,
+        rand: Callable[[], float] = random.random,
+        otherwise: wait_base | None = None,
+    ) -> None:
+        self.base, self.cap, self.rand, self.otherwise = base, cap, rand, otherwise
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Seconds to wait."""
@@ -58,7 +65,7 @@ class wait_for_verdict(wait_base):  # noqa: N801
         jitter = full_jitter(retry_state.attempt_number, self.rand, base=self.base, cap=self.cap)
         after = verdict.after if isinstance(verdict, Retry) else None
         if after is None:
-            return jitter
+            return jitter if self.otherwise is None else float(self.otherwise(retry_state))
         # Everybody was told the same time: a little jitter keeps them from coming back together.
         return after + min(jitter, 0.1 * after)
 
@@ -69,7 +76,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     Attributes:
         attempts: per update, the first included; waits for a window do not count.
         stop: a stop strategy of tenacity's instead of `attempts`.
-        wait: a wait strategy of tenacity's instead of full jitter from 0.5 s to 30 s.
+        wait: a wait strategy of tenacity's instead of full jitter from 0.5 s to 30 s. What the server asks for by
+            `Retry-After` stays, and so does the retry at once after a stale connection.
         retry: a retry strategy of tenacity's; it can only narrow what the verdict table would retry.
         max_outage: seconds that bulk bears a server that answers nothing usable.
     """
@@ -82,21 +90,30 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Retrier:
-    """A policy made ready, one for each client."""
+    """A policy made ready, one for each client.
+
+    Raises:
+        ConfigurationError: a number in it makes no sense.
+    """
 
     __slots__ = ("engine", "policy")
 
     def __init__(self, policy: RetryPolicy) -> None:
+        if policy.attempts < 1:
+            raise ConfigurationError(f"attempts must be at least 1, not {policy.attempts}")
+        if not policy.max_outage >= 0:  # NaN included
+            raise ConfigurationError(f"max_outage must be a number of seconds from 0, not {policy.max_outage}")
         self.policy = policy
+        wait = policy.wait
         self.engine = Retrying(
-            stop=policy.stop or stop_after_attempt(policy.attempts),
-            wait=policy.wait or wait_for_verdict(),
-            retry=retry_if_verdict() & policy.retry if policy.retry is not None else retry_if_verdict(),
+            stop=policy.stop if policy.stop is not None else stop_after_attempt(policy.attempts),
+            wait=wait if isinstance(wait, wait_for_verdict) else wait_for_verdict(otherwise=wait),
+            retry=retry_if_verdict() if policy.retry is None else retry_all(retry_if_verdict(), policy.retry),
         )
 
-    def course(self, now: float) -> Course:
-        """The course of one update that has failed at `now` (the loop's clock) for the first time."""
-        return Course(self.engine, now)
+    def course(self, began: float) -> Course:
+        """The course of one update whose first attempt began at `began` (the loop's clock) and failed."""
+        return Course(self.engine, began)
 
 
 class Course:
@@ -106,15 +123,16 @@ class Course:
         refreshed: whether its credential was renewed once.
         stale: whether the last attempt met a kept-alive connection that the server had closed.
         cost: what its last retry took of the retry quota.
+        sent_at: when its last attempt left (the loop's clock).
     """
 
-    __slots__ = ("_engine", "_state", "cost", "refreshed", "stale")
+    __slots__ = ("_engine", "_state", "cost", "refreshed", "sent_at", "stale")
 
-    def __init__(self, engine: Retrying, now: float) -> None:
+    def __init__(self, engine: Retrying, began: float) -> None:
         self._engine = engine
         self._state = RetryCallState(engine, None, (), {})
         self._state.attempt_number = 0
-        self._state.start_time = now
+        self._state.start_time = self.sent_at = began
         self.refreshed = self.stale = False
         self.cost = 0
 
@@ -150,8 +168,11 @@ class Course:
         state.outcome_timestamp = now
         if not isinstance(verdict, Retry):
             return verdict
-        if not self._engine.retry(state) or (not excused and self._engine.stop(state)):
+        if not self._engine.retry(state):
             return FailUpdate()
-        wait = float(self._engine.wait(state))
+        # In tenacity's own order: `stop_before_delay` looks at the wait to come.
+        wait = state.upcoming_sleep = max(0.0, float(self._engine.wait(state)))
+        if not excused and self._engine.stop(state):
+            return FailUpdate()
         state.idle_for += wait
         return Retry(wait)

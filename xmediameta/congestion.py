@@ -1,11 +1,14 @@
 """How many requests of bulk may be in flight while the server is in trouble.
 
-Additive increase, multiplicative decrease, for the whole client: a failure that may be tried again halves the number
-in flight, at most once in a while, and successes bring it back (one more for each success below half of what there was,
-then one more per round). Without trouble there is no bound here; the run's concurrency is one.
+Additive increase, multiplicative decrease, for the whole client. Where more than one answer in seven of late was a
+failure that may be tried again, the number in flight is halved; requests that had left before do not halve it once
+more. Successes bring it back: one more for each as far as half of what there was (so it doubles with each round trip),
+then one more per round trip. A few scattered failures slow nobody down: they are the retry quota's affair, which bears
+one in six. Without trouble there is no bound here; the run's concurrency is one.
 
 An outage is a row of failures of many different media without one success. While it lasts, single requests probe the
-server about once a second, and their failures do not count against the updates that made them.
+server about once a second, and their failures do not count against the updates that made them. An outage says nothing
+of how much the server bears once it is back, so the number doubles up to what it was before.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-_HOLD: Final = 0.25  # one burst of failures is one sign of trouble
+_MEMORY: Final = 1 / 32  # the weight of one answer in the share of failures
+_TOO_MANY: Final = 1 / 7
 _OUTAGE_FROM: Final = 10
 _PROBE_FIRST: Final = 0.25
 _PROBE_LONGEST: Final = 1.0
@@ -22,14 +26,19 @@ _PROBE_LONGEST: Final = 1.0
 class Congestion:
     """The state of the whole client; times are of one monotonic clock."""
 
-    __slots__ = ("_failing", "_limit", "_next_probe", "_probe_wait", "_since", "_slow_until", "_threshold")
+    __slots__ = (
+        "_before", "_decreased_at", "_failing", "_limit", "_next_probe", "_probe_wait", "_share", "_since",
+        "_threshold",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._limit = inf
         self._threshold = inf
-        self._slow_until = -inf  # no second decrease before this
+        self._share = 0.0
+        self._before = 0  # in flight at the first failure of a row
+        self._decreased_at = -inf
         self._failing: set[str] = set()
-        self._since: float | None = None  # of the first failure after the last success
+        self._since = 0.0  # when the outage began
         self._next_probe = -inf
         self._probe_wait = _PROBE_FIRST
 
@@ -37,11 +46,10 @@ class Congestion:
         """0.0 where one more request may go; else how many seconds until it is worth asking again (or inf)."""
         if self._limit == inf:
             return 0.0
-        if in_flight >= self._limit:
-            return inf
-        if self.outage and now < self._next_probe:
-            return self._next_probe - now
-        return 0.0
+        if self.outage:
+            # Probes that hang must not keep the next one back.
+            return max(0.0, self._next_probe - now) if in_flight < max(self._before, 1) else inf
+        return inf if in_flight >= self._limit else 0.0
 
     def sent(self, now: float) -> None:
         """A request of bulk leaves."""
@@ -49,34 +57,43 @@ class Congestion:
             self._next_probe = now + self._probe_wait
             self._probe_wait = min(_PROBE_LONGEST, 2 * self._probe_wait)
 
-    def failed(self, media_id: str, in_flight: int, now: float) -> None:
+    def failed(self, media_id: str, in_flight: int, sent_at: float, now: float) -> None:
         """A request failed in a way that may be tried again.
 
         Args:
             in_flight: how many were in flight, this one included.
+            sent_at: when it left.
         """
-        if self._since is None:
-            self._since = now
+        if not self._failing:
+            self._before = in_flight
+        self._share += (1.0 - self._share) * _MEMORY
         if len(self._failing) < _OUTAGE_FROM:
             self._failing.add(media_id)
-        if self.outage:
-            self._limit = 1.0
-        elif now >= self._slow_until:
-            self._threshold = max(1.0, min(self._limit, in_flight) / 2)
-            self._limit = self._threshold
-            self._slow_until = now + _HOLD
+            if len(self._failing) == _OUTAGE_FROM:
+                self._since = now
+                self._threshold = max(float(self._before), 1.0)
+                self._limit = 1.0
+                self._probe_wait = _PROBE_FIRST
+                self._next_probe = now + self._probe_wait
+                return
+        if not self.outage and self._share > _TOO_MANY and sent_at >= self._decreased_at:
+            self._threshold = self._limit = max(1.0, min(self._limit, in_flight) / 2)
+            self._decreased_at = now
 
-    def succeeded(self, in_flight: int) -> None:
+    def succeeded(self, in_flight: int, now: float) -> None:
         """A request got a usable answer.
 
         Args:
             in_flight: how many were in flight, this one included.
         """
-        if self._since is None and self._limit == inf:
+        if self._share < _MEMORY / 2 and self._limit == inf and not self._failing:
+            self._share = 0.0
             return
+        if self.outage:
+            # Probes that hang still are in flight, and are not to fill the room that this success makes.
+            self._limit, self._share, self._decreased_at = float(in_flight), 0.0, now
         self._failing.clear()
-        self._since = None
-        self._probe_wait = _PROBE_FIRST
+        self._share -= self._share * _MEMORY
         if self._limit == inf:
             return
         self._limit += 1.0 if self._limit < self._threshold else 1.0 / self._limit
@@ -90,7 +107,7 @@ class Congestion:
 
     def outage_seconds(self, now: float) -> float:
         """How long the present outage lasts."""
-        return now - self._since if self.outage and self._since is not None else 0.0
+        return now - self._since if self.outage else 0.0
 
     @property
     def limit(self) -> float:

@@ -8,6 +8,7 @@ place to other work) is its own affair: `deliver` does the first, for interactiv
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Iterable
 from typing import Final
@@ -20,15 +21,20 @@ from .clock import ServerClock
 from .coalesce import Entry, Lanes, Sharer
 from .congestion import Congestion
 from .errors import (
+    AccountForbidden,
+    ClientClosed,
+    ConnectFailed,
     ConnectionLost,
     OutageTooLong,
     ProblemError,
     RateLimited,
+    RateLimitWaitTooLong,
     TransportError,
     XMediaMetaError,
 )
 from .ledger import Ticket
 from .limits import read_windows
+from .text import printable
 from .transport import Answer, Transport
 from .verdict import FailUpdate, RefreshToken, Retry, RetryQuota, StopAccount, StopRun, Verdict, WaitForWindow
 from .wire import Reply, decipher, server_date
@@ -100,7 +106,7 @@ class Sender:
         self.requests += 1
         if entry.attempts > 1:
             self.retries += 1
-        gate = account.gate
+        gate, sent_at = account.gate, self.loop.time()
         try:
             answer = await self.transport.post(
                 account.session, entry.body, fresh=isinstance(course, Course) and course.stale
@@ -109,16 +115,16 @@ class Sender:
             sent = error.maybe_applied if isinstance(error, TransportError) else True
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=sent)
             gate.changed()
-            return self._failed(account, entry, error)
+            return self._failed(account, entry, error, sent_at)
         except BaseException:
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=True)
             gate.changed()
             raise
-        result = self._told(account, entry, ticket, answer)
+        result = self._told(account, entry, ticket, answer, sent_at)
         gate.changed()
         return result
 
-    def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer) -> Result:
+    def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float) -> Result:
         status, headers, payload = answer
         now = self.loop.time()
         date = server_date(headers)
@@ -128,28 +134,33 @@ class Sender:
         ledger = account.gate.ledger
         if type(result) is RateLimited:
             ledger.refuse(ticket, result.windows, now, result.retry_after)
-            return self._failed(account, entry, result)
+            return self._failed(account, entry, result, sent_at)
         ledger.observe(ticket, read_windows(headers), now, conclusive=status < 500)
         if isinstance(result, Reply):
-            self._succeeded(account, entry)
+            self._succeeded(account, entry, now)
             return result
-        return self._failed(account, entry, result)
+        return self._failed(account, entry, result, sent_at)
 
-    def _succeeded(self, account: Account, entry: Entry) -> None:
+    def _succeeded(self, account: Account, entry: Entry, now: float) -> None:
         course = entry.course
         self.quota.refill(course.cost or 1 if isinstance(course, Course) else 1)
-        self.congestion.succeeded(self.transport.in_flight + 1)
+        self.congestion.succeeded(self.transport.in_flight + 1, now)
         account.streak.succeeded()
         if account.stop is not None or account.group.stop is not None:
-            log.info("account %s is back", account.name, extra=extras(account.name, entry))
+            log.info("%s is back", _named(account), extra=extras(account.name, entry))
             account.healed()
 
-    def _failed(self, account: Account, entry: Entry, error: XMediaMetaError) -> XMediaMetaError:
+    def _failed(self, account: Account, entry: Entry, error: XMediaMetaError, sent_at: float) -> XMediaMetaError:
         error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+        course = entry.course
+        if not isinstance(course, Course):
+            course = entry.course = self.retrier.course(sent_at)
+        course.sent_at = sent_at
+        now = self.loop.time()
         if error.scope == "retry":
-            self.congestion.failed(entry.update.id, self.transport.in_flight + 1, self.loop.time())
+            self.congestion.failed(entry.update.id, self.transport.in_flight + 1, sent_at, now)
         elif isinstance(error, ProblemError) and not isinstance(error, RateLimited):
-            self.congestion.succeeded(self.transport.in_flight + 1)  # a plain refusal is a usable answer
+            self.congestion.succeeded(self.transport.in_flight + 1, now)  # a plain refusal is a usable answer
         return error
 
     # After a failure
@@ -167,20 +178,26 @@ class Sender:
         course = entry.course
         if not isinstance(course, Course):
             course = entry.course = self.retrier.course(now)
+        if isinstance(error, ClientClosed) or (bulk and isinstance(error, ConnectFailed) and not error.retryable):
+            # Nothing can be sent: not by this client, or (a certificate that does not fit) not by this run.
+            return StopRun(), error
         if account.streak.failed(error):
-            self.stop(account, error)
+            error = _of_account(error)
+            self.stop(account, entry, error)
             return StopAccount(), error
         outage = bulk and self.congestion.outage
         verdict = course.after(error, now, refreshable=self.accounts.refreshable, excused=outage)
         if isinstance(verdict, RefreshToken):
             course.refreshed = True
-            return await self._refresh(account, entry, error)
+            return await self._refresh(account, entry, error, course.sent_at)
         if isinstance(verdict, StopAccount | StopRun):
-            self.stop(account, error, group=isinstance(verdict, StopRun))
+            self.stop(account, entry, error, group=isinstance(verdict, StopRun))
         elif isinstance(verdict, Retry):
             seconds = self.congestion.outage_seconds(now)
             if bulk and seconds > self.retrier.policy.max_outage:
-                return StopRun(), OutageTooLong(seconds, error)
+                error = OutageTooLong(seconds, error)
+                log.warning("stopped: %s", error, extra=extras(account.name, entry))
+                return StopRun(), error
             verdict = self._within_quota(course, error, verdict, bulk=bulk)
         if isinstance(verdict, Retry):
             course.stale = isinstance(error, ConnectionLost) and error.stale
@@ -198,42 +215,56 @@ class Sender:
         # The bucket is drained: a caller who waits is told now; bulk has time, and slows down.
         return Retry(max(verdict.after or 0.0, _DRAINED)) if bulk else FailUpdate()
 
-    async def _refresh(self, account: Account, entry: Entry, error: XMediaMetaError) -> Step:
+    async def _refresh(self, account: Account, entry: Entry, error: XMediaMetaError, sent_at: float) -> Step:
         try:
-            if await self.accounts.refresh(account, entry.signed_with):
+            if await self.accounts.refresh(account, entry.signed_with, sent_at):
+                log.info("another credential for %s", _named(account), extra=extras(account.name, entry, error))
                 return Retry(0.0), error
         except XMediaMetaError as worse:
-            worse.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-            error = worse
-        self.stop(account, error)
+            error = copy.copy(worse)  # all who waited for it are told the same one
+            error.__cause__ = worse.__cause__
+            error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+        self.stop(account, entry, error)
         return StopAccount(), error
 
-    def stop(self, account: Account, error: XMediaMetaError, *, group: bool = False) -> None:
+    def stop(self, account: Account, entry: Entry, error: XMediaMetaError, *, group: bool = False) -> None:
         """Take an account, or all accounts of its app, out of action until it heals."""
         holder = account.group if group else account
         if holder.stop is None:
-            holder.stop = Stop(error, self.loop.time())
-            log.warning("stopped: %s", error, extra={"account": account.name, "x_transaction_id": _transaction(error)})
+            # A copy, which is about no one media: the error itself is raised, and a traceback is not to be kept.
+            lasting = copy.copy(error)
+            lasting.about(None, None, account.name)
+            holder.stop = Stop(lasting, self.loop.time())
+            log.warning("stopped: %s", error, extra=extras(account.name, entry, error))
 
     # Interactive calls
 
     async def deliver(self, account: Account, entry: Entry, *, max_wait: float | None) -> Result:
         """Send an entry in the caller's task until it is settled."""
+        waited = 0.0
         while True:
-            refusal = account.refusal(self.loop.time())
+            now = self.loop.time()
+            refusal = account.refusal(now, entry)
             if refusal is not None:
                 return refusal
             try:
-                ticket = await account.gate.enter(interactive=True, max_wait=max_wait)
+                patience = None if max_wait is None else max(0.0, max_wait - waited)
+                ticket = await account.gate.enter(interactive=True, max_wait=patience)
+            except RateLimitWaitTooLong as error:
+                return _too_long(error, entry, account, max_wait or 0.0)
             except XMediaMetaError as error:
                 error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
                 return error
+            waited += self.loop.time() - now
             result = await self.attempt(account, entry, ticket)
             if isinstance(result, Reply):
                 return result
             verdict, result = await self.step(account, entry, result, bulk=False)
             if isinstance(verdict, Retry):
-                await asyncio.sleep(verdict.after or 0.0)
+                after = verdict.after or 0.0
+                if max_wait is not None and after > max_wait and _asked_for(result):
+                    return result  # `Retry-After` is longer than the caller would wait
+                await asyncio.sleep(after)
             elif not isinstance(verdict, WaitForWindow):
                 return result
 
@@ -271,15 +302,47 @@ class Sender:
 
 
 def extras(account: str | None, entry: Entry, error: XMediaMetaError | None = None) -> dict[str, object]:
-    """The structured fields of a log record."""
+    """The structured fields of a log record, safe to show."""
+    ref = entry.update.ref
     return {
-        "account": account,
+        "account": None if account is None else printable(account, 200),
         "media_id": entry.update.id,
-        "ref": entry.update.ref,
+        "ref": printable(ref, 200) if isinstance(ref, str) else ref,
         "attempt": entry.attempts,
-        "x_transaction_id": _transaction(error),
+        "x_transaction_id": error.transaction_id if isinstance(error, ProblemError) else None,
     }
 
 
-def _transaction(error: XMediaMetaError | None) -> str | None:
-    return error.transaction_id if isinstance(error, ProblemError) else None
+def _named(account: Account) -> str:
+    return "the account" if account.name is None else f"account {printable(account.name, 80)}"
+
+
+def _of_account(error: XMediaMetaError) -> XMediaMetaError:
+    """A plain 403 that was one too many in a row."""
+    if not isinstance(error, ProblemError):
+        return error
+    wider = AccountForbidden(
+        error.status,
+        error.problem,
+        body_excerpt=error.body_excerpt,
+        transaction_id=error.transaction_id,
+        windows=error.windows,
+        retry_after=error.retry_after,
+        date=error.date,
+    )
+    wider.about(error.media_id, error.ref, error.account, error.attempts)
+    return wider
+
+
+def _asked_for(error: XMediaMetaError) -> bool:
+    """Whether the wait before a retry is the server's wish."""
+    return isinstance(error, ProblemError) and error.retry_after is not None
+
+
+def _too_long(error: RateLimitWaitTooLong, entry: Entry, account: Account, max_wait: float) -> RateLimitWaitTooLong:
+    """The same with what the caller would have waited in all, and with the update that did."""
+    whole = RateLimitWaitTooLong(
+        retry_after=error.retry_after, max_wait=max_wait, reset_at=error.reset_at, window=error.window
+    )
+    whole.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+    return whole
