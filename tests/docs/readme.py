@@ -53,13 +53,16 @@ def block(language: str, name: str) -> Block:
     return found
 
 
-def table(heading: str) -> list[list[str]]:
-    """The body of the first table after a heading, without its backticks."""
-    below = False
+def table(heading: str, number: int = 0) -> list[list[str]]:
+    """The body of a table below a heading, by its number from 0, without its backticks."""
+    below, seen = False, 0
     for node in tree().children:
         if node.type == "heading":
             below = _text(node) == heading
         elif below and node.type == "table":
+            seen += 1
+            if seen <= number:
+                continue
             return [[_text(cell) for cell in row.children] for row in node.children[-1].children]
     raise AssertionError(f"no table under {heading!r}")
 
@@ -98,16 +101,21 @@ class Ended:
     err: str
 
 
+def environment() -> dict[str, str]:
+    """What a process finds: `xmediameta` and `python` are those of the tests, and nothing is set for the command."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("XMEDIAMETA_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{clean.get('PATH', '')}"
+    return clean | {"PATH": path, "PYTHONWARNINGS": "error"}
+
+
 async def run_shell(
     shown: Block | str, folder: Path, env: Mapping[str, str] | None = None, *, given: str | None = None
 ) -> Ended:
-    """Run a block with bash in a folder, where `xmediameta` and `python` are those of the tests."""
+    """Run a block with bash in a folder."""
     text = shown if isinstance(shown, str) else shown.text
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("XMEDIAMETA_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{clean.get('PATH', '')}"
     process = await asyncio.create_subprocess_exec(
         "bash", "-euo", "pipefail", "-c", text,
-        cwd=folder, env=clean | {"PATH": path, "PYTHONWARNINGS": "error"} | dict(env or {}),
+        cwd=folder, env=environment() | dict(env or {}),
         stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

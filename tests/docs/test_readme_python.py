@@ -114,3 +114,13 @@ async def test_retries(sandbox: Sandbox) -> None:
     assert 1.0 <= asyncio.get_running_loop().time() - began < 3.0
     assert sandbox.counts.applied == 1
     assert not sandbox.unmet
+
+
+async def test_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    space = await run_python(block("python", "sandbox"))
+    assert space["sandbox"].counts.requests == 3
+
+
+async def test_test_yours() -> None:
+    space = await run_python(block("python", "test_yours.py"))
+    await space["test_without_credits"]()
