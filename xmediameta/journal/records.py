@@ -1,0 +1,126 @@
+"""What goes into a journal and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from xmediameta.models import Update
+
+State = Literal["pending", "applied", "unchanged", "failed", "expired", "invalid"]
+STATES: tuple[State, ...] = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
+
+
+class Incoming(Struct, frozen=True, gc=False, kw_only=True):
+    """One input row to be loaded.
+
+    Attributes:
+        update: what is to be sent; of an invalid row, as far as it is known.
+        body: the request, or None for an invalid row.
+        source: where it stands, such as `updates.csv:3`.
+        passed: columns that are only passed through.
+        fault: (member, rule) of an invalid row.
+    """
+
+    update: Update
+    body: bytes | None
+    source: str | None = None
+    passed: Mapping[str, Any] | None = None
+    fault: tuple[str, str] | None = None
+
+
+class Drawn(Struct, frozen=True, gc=False):
+    """One task that is to be sent: rebuilt from its row.
+
+    Attributes:
+        due: the earliest `send_before` from here on for its media id (Unix seconds).
+        followers: later rows that equal it and share its request and its outcome.
+    """
+
+    seq: int
+    update: Update
+    body: bytes
+    digest: bytes
+    due: float
+    followers: tuple[Update, ...] = ()
+
+
+class Finished(Struct, frozen=True, gc=False, kw_only=True):
+    """How a task ended, to be recorded.
+
+    Attributes:
+        maybe_applied: whether a failed request may have been applied all the same: what the media id was last sent is
+            then not known any more.
+    """
+
+    task: Drawn
+    state: State
+    attempts: int = 0
+    status: int | None = None
+    error: str | None = None
+    problem: str | None = None
+    transaction_id: str | None = None
+    maybe_applied: bool = False
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """What loading an input changed.
+
+    Attributes:
+        total: rows of the input.
+        resumed: whether the run was there before and had not ended.
+        same: whether the input is the one that was loaded before.
+        new: rows that were not in the input before (all of them in a new run).
+    """
+
+    total: int
+    resumed: bool
+    same: bool
+    new: int
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """How many rows of a run are in each state, by account."""
+
+    account: str
+    state: State
+    rows: int
+    requests_needed: int
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """One run as it stands in the journal."""
+
+    run: int
+    name: str
+    base_url: str
+    load: int
+    fingerprint: str | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    pid: int | None
+    host: str | None
+    requests: int
+    retries: int
+    stopped: str | None
+
+
+class TaskRecord(Struct, frozen=True, kw_only=True):
+    """One input row with its outcome, as `results` shows it."""
+
+    seq: int
+    source: str | None
+    id: str
+    account: str | None
+    ref: str | int | None
+    state: State
+    attempts: int
+    status: int | None
+    error: str | None
+    problem: str | None
+    transaction_id: str | None
+    settled_at: str | None
+    passed: str | None
