@@ -1,14 +1,16 @@
 """How many requests of bulk may be in flight while the server is in trouble.
 
-Additive increase, multiplicative decrease, for the whole client. Where more than one answer in seven of late was a
+Additive increase, multiplicative decrease, for the whole client. Where more than one answer in five of late was a
 failure that may be tried again, the number in flight is halved; requests that had left before do not halve it once
 more. Successes bring it back: one more for each as far as half of what there was (so it doubles with each round trip),
-then one more per round trip. A few scattered failures slow nobody down: they are the retry quota's affair, which bears
-one in six. Without trouble there is no bound here; the run's concurrency is one.
+then one more per round trip. A few scattered failures slow nobody down (halving for each would take seven eighths of the
+throughput at one in twenty): they are the retry quota's affair, which bears one in six. Without trouble there is no
+bound here; the run's concurrency is one.
 
-An outage is a row of failures of many different media without one success. While it lasts, single requests probe the
-server about once a second, and their failures do not count against the updates that made them. An outage says nothing
-of how much the server bears once it is back, so the number doubles up to what it was before.
+An outage is a row of failures of many different media without one success; what had left before the last success does
+not count, since a server that refuses what is too much fails a burst in a row as well. While it lasts, single requests
+probe the server about once a second, and their failures do not count against the updates that made them. An outage says
+nothing of how much the server bears once it is back, so the number doubles up to what it was before.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-_MEMORY: Final = 1 / 32  # the weight of one answer in the share of failures
-_TOO_MANY: Final = 1 / 7
+_MEMORY: Final = 1 / 48  # the weight of one answer in the share of failures
+_TOO_MANY: Final = 1 / 5
 _OUTAGE_FROM: Final = 10
 _PROBE_FIRST: Final = 0.25
 _PROBE_LONGEST: Final = 1.0
@@ -27,16 +29,18 @@ class Congestion:
     """The state of the whole client; times are of one monotonic clock."""
 
     __slots__ = (
-        "_before", "_decreased_at", "_failing", "_limit", "_next_probe", "_probe_wait", "_share", "_since",
-        "_threshold",
+        "_before", "_decreased_at", "_failing", "_good_at", "_limit", "_next_probe", "_probe_wait", "_row",
+        "_share", "_since", "_threshold",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._limit = inf
         self._threshold = inf
         self._share = 0.0
-        self._before = 0  # in flight at the first failure of a row
+        self._row = False  # whether the last answer was a failure
+        self._before = 0  # in flight at the first failure of the row
         self._decreased_at = -inf
+        self._good_at = -inf  # the last success
         self._failing: set[str] = set()
         self._since = 0.0  # when the outage began
         self._next_probe = -inf
@@ -64,21 +68,21 @@ class Congestion:
             in_flight: how many were in flight, this one included.
             sent_at: when it left.
         """
-        if not self._failing:
-            self._before = in_flight
+        if not self._row:
+            self._row, self._before = True, in_flight
         self._share += (1.0 - self._share) * _MEMORY
-        if len(self._failing) < _OUTAGE_FROM:
-            self._failing.add(media_id)
-            if len(self._failing) == _OUTAGE_FROM:
-                self._since = now
+        if self.outage:
+            if sent_at >= self._since:  # a probe: it is not that there were too many at once
                 self._threshold = max(float(self._before), 1.0)
-                self._limit = 1.0
-                self._probe_wait = _PROBE_FIRST
-                self._next_probe = now + self._probe_wait
-                return
-        if not self.outage and self._share > _TOO_MANY and sent_at >= self._decreased_at:
+            return
+        if sent_at >= self._good_at:
+            self._failing.add(media_id)
+        if self.outage or (self._share > _TOO_MANY and sent_at >= self._decreased_at):
             self._threshold = self._limit = max(1.0, min(self._limit, in_flight) / 2)
             self._decreased_at = now
+        if self.outage:
+            self._since, self._limit = now, 1.0
+            self._next_probe, self._probe_wait = now + _PROBE_FIRST, 2 * _PROBE_FIRST
 
     def succeeded(self, in_flight: int, now: float) -> None:
         """A request got a usable answer.
@@ -86,15 +90,18 @@ class Congestion:
         Args:
             in_flight: how many were in flight, this one included.
         """
-        if self._share < _MEMORY / 2 and self._limit == inf and not self._failing:
-            self._share = 0.0
+        self._good_at = now
+        if not self._share and self._limit == inf:
             return
+        self._row = False
         if self.outage:
             # Probes that hang still are in flight, and are not to fill the room that this success makes.
             self._limit, self._share, self._decreased_at = float(in_flight), 0.0, now
         self._failing.clear()
         self._share -= self._share * _MEMORY
         if self._limit == inf:
+            if self._share < _MEMORY / 2:
+                self._share = 0.0  # the way of the usual success is short again
             return
         self._limit += 1.0 if self._limit < self._threshold else 1.0 / self._limit
         if self._limit > 4 * max(in_flight, self._threshold, 8.0):

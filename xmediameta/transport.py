@@ -147,7 +147,7 @@ class Transport:
     def __init__(self, base_url: str, *, timeout: float | None, trust_env: bool = False) -> None:
         self._url = URL(base_url + PATH)
         self._timeout = timeout
-        self._proxy, self._proxy_auth = environment_proxy(self._url) if trust_env else (None, None)
+        self._proxy = environment_proxy(self._url) if trust_env else None
         self._loop = asyncio.get_running_loop()
         self._flights: dict[asyncio.Task[Any], _Flight] = {}
         self._connector = _Connector(self._flights)
@@ -254,7 +254,6 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             proxy=self._proxy,
-            proxy_auth=self._proxy_auth,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
 
