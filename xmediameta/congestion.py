@@ -3,9 +3,9 @@
 Additive increase, multiplicative decrease, for the whole client. Where more than one answer in five of late was a
 failure that may be tried again, the number in flight is halved; requests that had left before do not halve it once
 more. Successes bring it back: one more for each as far as half of what there was (so it doubles with each round trip),
-then one more per round trip. A few scattered failures slow nobody down (halving for each would take seven eighths of the
-throughput at one in twenty): they are the retry quota's affair, which bears one in six. Without trouble there is no
-bound here; the run's concurrency is one.
+then one more per round trip. A few scattered failures slow nobody down: they are the retry quota's affair, which bears
+one in six. (Halving for each failure would cost seven eighths of the throughput at one in twenty.) Without trouble
+there is no bound here; the run's concurrency is one.
 
 An outage is a row of failures of many different media without one success; what had left before the last success does
 not count, since a server that refuses what is too much fails a burst in a row as well. While it lasts, single requests
