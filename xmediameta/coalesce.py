@@ -5,12 +5,14 @@ entry of its lane joins it and shares its outcome; any other is put behind it, s
 head of the lane; nothing for that id overtakes.
 
 With `coalesce="last"` a newer update takes the place of one that has not been sent, and the older ones share its
-outcome; `"merge"` joins the two member by member, the newer wins.
+outcome; `"merge"` joins the two member by member, the newer wins. Only updates of one owner (a bulk run) are coalesced:
+whoever did not ask for it gets what it gave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Literal, Protocol
 
 import msgspec
@@ -28,8 +30,15 @@ class Sharer(Protocol):
 
     update: Update
 
+    @property
+    def owner(self) -> object:
+        """On whose behalf: updates of one owner may be coalesced."""
+
     def lead(self, entry: Entry) -> None:
         """The entry is at the head of its lane: see that it is sent."""
+
+    def hurry(self, entry: Entry) -> None:
+        """An interactive call waits for the entry, which this one leads: send it ahead of bulk."""
 
     def deliver(self, entry: Entry, result: Reply | XMediaMetaError) -> None:
         """The entry is settled: this came of it."""
@@ -40,19 +49,23 @@ class Entry:
 
     Attributes:
         update, body, account: what is sent, and with whose credential.
-        sharers: who gets the outcome; the first of them sends it.
+        sharers: who gets the outcome, in the order in which they came; the first of them sends it.
+        owner: of all that share it, or None where they differ.
+        coalesced: how different updates became one in it, if they did.
         started: whether a request may have left.
-        behind: the next entry of the lane.
+        ahead, behind: its neighbours in the lane.
         head: whether it is at the head of its lane.
+        urgent: whether an interactive call waits for it.
         attempts: requests sent for it.
         signed_with: the credential of the last of them.
         course: what the retries keep between attempts.
         order: its place among entries of one deadline.
+        ticket: its valid place in a queue, or 0.
     """
 
     __slots__ = (
-        "account", "attempts", "behind", "body", "course", "head", "order", "sharers", "signed_with", "started",
-        "update",
+        "account", "ahead", "attempts", "behind", "body", "coalesced", "course", "head", "order", "owner", "sharers",
+        "signed_with", "started", "ticket", "update", "urgent",
     )  # fmt: skip
 
     def __init__(self, update: Update, body: bytes, account: str | None, sharer: Sharer) -> None:
@@ -60,18 +73,28 @@ class Entry:
         self.body = body
         self.account = account
         self.sharers = [sharer]
-        self.started = False
+        self.owner: object = sharer.owner
+        self.coalesced: Coalesce = None
+        self.started = self.head = self.urgent = False
+        self.ahead: Entry | None = None
         self.behind: Entry | None = None
-        self.head = False
         self.attempts = 0
         self.signed_with: object = None
         self.course: object = None
-        self.order = 0
+        self.order = self.ticket = 0
 
     @property
     def due(self) -> float | None:
         """The earliest `send_before` of those who share it (Unix seconds), or None."""
         return min((d for s in self.sharers if (d := s.update.deadline) is not None), default=None)
+
+    def recompose(self, encode: Callable[[Update], bytes]) -> None:
+        """Some who shared a coalesced entry have gone: what is sent is what the others gave."""
+        if self.coalesced is None or self.started or not self.sharers:
+            return
+        updates = [sharer.update for sharer in self.sharers]
+        self.update = updates[-1] if self.coalesced == "last" else reduce(merged, updates)
+        self.body = encode(self.update)
 
     def __repr__(self) -> str:
         return f"<Entry {self.update.id}{' started' if self.started else ''} shared by {len(self.sharers)}>"
@@ -102,7 +125,7 @@ class Lanes:
         Args:
             update, body, account: what is to be sent.
             sharer: who waits for it; its `lead` is not called here.
-            coalesce: what becomes of an older update of that id that has not been sent.
+            coalesce: what becomes of an older update of that id and owner that has not been sent.
             encode: makes the body of a merged update.
 
         Returns:
@@ -113,19 +136,20 @@ class Lanes:
             entry = self._newest[update.id] = Entry(update, body, account, sharer)
             entry.head = True
             return entry, True
+        while not newest.sharers and newest.ahead is not None:
+            newest = newest.ahead  # all who waited for the last one have gone: it is not sent
         if newest.account == account:
             if newest.body == body:
-                newest.sharers.append(sharer)
-                return newest, False
-            if coalesce is not None and not newest.started:
+                return self._join(newest, sharer), False
+            if coalesce is not None and not newest.started and newest.owner is sharer.owner:
                 if coalesce == "merge":
                     update = merged(newest.update, update)
                     body = encode(update) if encode is not None else body
-                newest.update, newest.body = update, body
-                newest.sharers.append(sharer)
-                return newest, False
-        newest.behind = self._newest[update.id] = Entry(update, body, account, sharer)
-        return newest.behind, False
+                newest.update, newest.body, newest.coalesced = update, body, coalesce
+                return self._join(newest, sharer), False
+        entry = newest.behind = self._newest[update.id] = Entry(update, body, account, sharer)
+        entry.ahead = newest
+        return entry, False
 
     def finish(self, entry: Entry) -> Entry | None:
         """The head of a lane is settled; returns the entry that is now the head, to be led by its first sharer."""
@@ -136,9 +160,27 @@ class Lanes:
             # A lane whose last entries were abandoned ends with them.
             self._newest.pop(entry.update.id, None)
         else:
-            head.head = True
+            head.head, head.ahead = True, None
         entry.behind, entry.head = None, False
         return head
+
+    @staticmethod
+    def hurry(entry: Entry) -> None:
+        """An interactive call waits for an entry that another leads: all that is ahead of it becomes urgent."""
+        for one in _with_all_ahead(entry):
+            if one.urgent:
+                return
+            one.urgent = True
+            if one.head and one.sharers:
+                one.sharers[0].hurry(one)
+
+    def _join(self, newest: Entry, sharer: Sharer) -> Entry:
+        self._newest[newest.update.id] = newest
+        newest.behind = None
+        newest.sharers.append(sharer)
+        if newest.owner is not sharer.owner:
+            newest.owner = None
+        return newest
 
 
 def merged(older: Update, newer: Update) -> Update:
@@ -152,3 +194,10 @@ def merged(older: Update, newer: Update) -> Update:
         if (value := getattr(source, name)) is not UNSET
     }
     return msgspec.structs.replace(newer, metadata=Metadata(**members))
+
+
+def _with_all_ahead(entry: Entry) -> Iterator[Entry]:
+    one: Entry | None = entry
+    while one is not None:
+        yield one
+        one = one.ahead
