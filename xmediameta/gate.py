@@ -1,33 +1,28 @@
 """Where requests wait for their account's windows, first come first served, interactive calls ahead of bulk.
 
-The `Ledger` decides, this makes tasks wait. There are three kinds of callers: interactive calls, retries of bulk, and
-bulk runs, which do not wait in a queue but ask (`try_enter`) and are called back when it may be worth asking again.
-aiolimiter smooths the starts within a window; it cannot guard the window itself, since a leaky bucket of 500 per 900 s
-lets 999 through in 900 s.
+The `Ledger` decides, this makes tasks wait. Tasks wait in one of two queues, interactive or not; bulk runs do not wait
+but ask (`try_enter`), and are called back when it may be worth asking again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Literal
+from math import inf
 
-from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
-from .errors import ClientClosed, RateLimitWaitTooLong, XMediaMetaError
+from .errors import ClientClosed, RateLimitWaitTooLong
 from .ledger import Ledger, Ticket
 from .limits import WindowName
-from .windows import WaitUntil, Window
+from .pace import Pace, Pacer
+from .permits import WaitUntil
+from .windows import Window
 
-Pace = Literal["burst", "even"] | float | None
-
-_BURST: Final = 250.0
-# The bucket of the burst pace holds a tenth of a second, so that a start is smooth from the first request on.
-_BUCKET: Final = 0.1
-_SPREAD_CHANGE: Final = 0.1
+__all__ = ["AppGroup", "Gate", "Pace", "Wait"]
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -51,20 +46,44 @@ class Wait(Struct, frozen=True, kw_only=True):
 class AppGroup:
     """The accounts of one app: their shared window, and the gates that it holds up."""
 
-    __slots__ = ("held_up", "stopped", "window")
+    __slots__ = ("_held_up", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.held_up: dict[Gate, None] = {}
+        self._held_up: OrderedDict[Gate, None] = OrderedDict()
+
+    def hold(self, gate: Gate, *, first: bool) -> None:
+        """The shared window holds a gate up, until it has changed; `first` ahead of the others."""
+        self._held_up[gate] = None
+        if first:
+            self._held_up.move_to_end(gate, last=False)
+
+    def forget(self, gate: Gate) -> None:
+        """The gate is closed."""
+        self._held_up.pop(gate, None)
+
+    def changed(self) -> None:
+        """The shared window may have changed: let in from the gates that it holds up, first come first served."""
+        for _ in range(len(self._held_up)):
+            gate = self._held_up.popitem(last=False)[0]
+            gate.pump()
+            if gate in self._held_up:
+                # Still held up, and so are those behind it. It keeps its place.
+                self._held_up.move_to_end(gate, last=False)
+                return
 
 
 class _Waiter:
-    __slots__ = ("deadline", "future", "max_wait")
+    __slots__ = ("future", "max_wait", "since")
 
-    def __init__(self, future: asyncio.Future[Ticket], max_wait: float | None, deadline: float | None) -> None:
+    def __init__(self, future: asyncio.Future[Ticket], max_wait: float | None, now: float) -> None:
         self.future = future
         self.max_wait = max_wait
-        self.deadline = deadline
+        self.since = now
+
+    @property
+    def deadline(self) -> float:
+        return inf if self.max_wait is None else self.since + self.max_wait
 
 
 class Gate:
@@ -74,14 +93,13 @@ class Gate:
         account: its name, for records.
         ledger: decides.
         group: of the account's app.
-        pace: `"burst"` (250 starts a second), `"even"` (spread over what is left of the window), starts a second, or
-            None for no smoothing.
+        pace: see `Pacer`.
         on_wait: called once for each wait.
         wall: gives Unix seconds, for the times that people see.
     """
 
     __slots__ = (
-        "_account", "_bulk", "_closed", "_group", "_interactive", "_limiter", "_loop", "_on_wait", "_pace", "_spacing",
+        "_account", "_bulk", "_checked_until", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer",
         "_subscribers", "_timer", "_told_until", "_wall", "ledger", "waiting_until",
     )  # fmt: skip
 
@@ -98,18 +116,18 @@ class Gate:
         self.ledger = ledger
         self._account = account
         self._group = group
-        self._pace = pace
+        self._pacer = Pacer(pace, ledger.status)
         self._on_wait = on_wait
         self._wall = wall
         self._loop = asyncio.get_running_loop()
-        self._interactive: deque[_Waiter] = deque()
-        self._bulk: deque[_Waiter] = deque()
+        # As dictionaries, so that whoever gives up leaves from the middle at once.
+        self._interactive: dict[_Waiter, None] = {}
+        self._bulk: dict[_Waiter, None] = {}
         self._subscribers: dict[Callable[[], None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._told_until = 0.0
-        self._closed: XMediaMetaError | None = None
-        self._limiter = _limiter(pace)
-        self._spacing = self._limiter.time_period / self._limiter.max_rate if self._limiter is not None else 0.0
+        self._told_until = -inf
+        self._checked_until = -inf
+        self._closed: ClientClosed | None = None
         self.waiting_until: float | None = None
 
     # Asking
@@ -126,29 +144,25 @@ class Gate:
             ClientClosed: the client was closed meanwhile.
         """
         if self._closed is not None:
-            raise self._closed
-        if not self._interactive and (interactive or not self._bulk):
-            wait = self._refusal(interactive=interactive)
-            if wait is None:
-                ticket = self.ledger.take()
-                if self._limiter is not None:
-                    await self._limiter.acquire()  # has capacity, so it does not suspend
-                return ticket
+            raise copy.copy(self._closed)
+        if not self._interactive and (interactive or not self._bulk) and self._refusal(interactive=interactive) is None:
+            ticket = self._taken()
+            await self._started(ticket)
+            return ticket
         return await self._queued(interactive=interactive, max_wait=max_wait)
 
     def try_enter(self) -> Ticket | None:
         """A ticket for bulk if one is to be had at once; `smooth` must be awaited before the request is sent."""
-        if self._interactive or self._bulk or self._refusal(interactive=False) is not None:
+        if self._interactive or self._bulk or self._closed or self._refusal(interactive=False) is not None:
             return None
-        return self.ledger.take()
+        return self._taken()
 
     async def smooth(self) -> None:
         """Count a start for the pace."""
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        await self._pacer.start()
 
     def call_when_open(self, callback: Callable[[], None]) -> None:
-        """Call back once, when `try_enter` may succeed."""
+        """Call back once, when `try_enter` may succeed, or when the gate is closed."""
         self._subscribers[callback] = None
         self.pump()
 
@@ -162,167 +176,164 @@ class Gate:
         """The ledger has learned something: let in whom it now allows."""
         if self._interactive or self._bulk or self._subscribers:
             self.pump()
-        held_up = self._group.held_up
-        if held_up:
-            for gate in list(held_up):
-                del held_up[gate]
-                gate.pump()
-                if gate in held_up:
-                    break
+        self._group.changed()
+
+    def pump(self) -> None:
+        """Let in from the head of the queues as long as the ledger allows; then set the timer for the next time."""
+        while self._interactive or self._bulk:
+            interactive = bool(self._interactive)
+            wait = self._refusal(interactive=interactive)
+            if wait is not None:
+                self._hold(wait)
+                return
+            queue = self._interactive if interactive else self._bulk
+            waiter = next(iter(queue))
+            del queue[waiter]
+            if not waiter.future.done():
+                waiter.future.set_result(self._taken())
+        if self._subscribers:
+            wait = self._refusal(interactive=False)
+            if wait is not None:
+                self._hold(wait)
+                return
+            self._call_back()
 
     def close(self, error: ClientClosed) -> None:
         """Nobody enters any more; who waits gets the error."""
         self._closed = error
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._group.held_up.pop(self, None)
-        for queue in (self._interactive, self._bulk):
-            while queue:
-                future = queue.popleft().future
-                if not future.done():
-                    future.set_exception(error)
+        self._set_timer(None)
+        self._group.forget(self)
+        for waiter in (*self._interactive, *self._bulk):
+            if not waiter.future.done():
+                waiter.future.set_exception(copy.copy(error))
+        self._interactive.clear()
+        self._bulk.clear()
+        self._call_back()
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits here."""
         return not (self._interactive or self._bulk or self._subscribers)
 
+    def too_long(self, max_wait: float, *, interactive: bool = True) -> RateLimitWaitTooLong:
+        """The error for a caller who would wait `max_wait` seconds at most."""
+        now = self._loop.time()
+        wait = self.ledger.refusal(now, interactive=interactive)
+        at = self._pacer.wait_until(now) if wait is None else wait.at
+        error = RateLimitWaitTooLong(
+            retry_after=None if at is None else max(0.0, at - now),
+            max_wait=max_wait,
+            reset_at=None if at is None else self.local_time(at),
+            window=None if wait is None else wait.window,
+        )
+        error.about(None, None, self._account)
+        return error
+
+    def shut_for(self, seconds: float) -> bool:
+        """Whether interactive calls have to wait longer than that for a window, as far as it is known."""
+        now = self._loop.time()
+        wait = self.ledger.refusal(now, interactive=True)
+        return wait is not None and wait.at is not None and wait.at - now > seconds
+
+    def local_time(self, at: float) -> datetime:
+        """A monotonic time as an aware datetime of the local clock."""
+        return datetime.fromtimestamp(self._wall() + at - self._loop.time(), UTC)
+
     # Within
 
+    def _taken(self) -> Ticket:
+        self._pacer.grant(self._loop.time())
+        return self.ledger.take()
+
+    async def _started(self, ticket: Ticket) -> None:
+        try:
+            await self._pacer.start()
+        except BaseException:
+            self.ledger.release(ticket, self._loop.time(), maybe_sent=False)
+            self.changed()
+            raise
+
     async def _queued(self, *, interactive: bool, max_wait: float | None) -> Ticket:
-        now = self._loop.time()
-        waiter = _Waiter(self._loop.create_future(), max_wait, None if max_wait is None else now + max_wait)
+        waiter = _Waiter(self._loop.create_future(), max_wait, self._loop.time())
         queue = self._interactive if interactive else self._bulk
-        queue.append(waiter)
-        patience = None
-        if max_wait is not None:
-            patience = self._loop.call_later(max_wait, self._give_up, waiter)
-        ticket: Ticket | None = None
+        queue[waiter] = None
+        patience = None if max_wait is None else self._loop.call_later(max_wait, self._give_up, waiter)
         try:
             self.pump()
+            if self.waiting_until is not None and self.waiting_until > waiter.deadline:
+                self._give_up(waiter)
             ticket = await waiter.future
-            await self.smooth()
         except BaseException:
-            if ticket is None and waiter.future.done() and not waiter.future.cancelled():
-                ticket = None if waiter.future.exception() else waiter.future.result()
-            if ticket is not None:
-                self.ledger.release(ticket, self._loop.time(), maybe_sent=False)
-            waiter.future.cancel()
+            if queue.pop(waiter, waiter) is waiter:  # it was not in the queue any more: it was let in, or refused
+                future = waiter.future
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._pacer.forgo()
+                    self.ledger.release(future.result(), self._loop.time(), maybe_sent=False)
             self.changed()
             raise
         finally:
             if patience is not None:
                 patience.cancel()
+        await self._started(ticket)
         return ticket
 
-    def _refusal(self, *, interactive: bool, ahead: int = 0) -> WaitUntil | None:
+    def _refusal(self, *, interactive: bool) -> WaitUntil | None:
         now = self._loop.time()
         wait = self.ledger.refusal(now, interactive=interactive)
         if wait is not None:
             self.waiting_until = wait.at
             return wait
         self.waiting_until = None
-        if self._pace == "even":
-            self._spread(now)
-        if self._limiter is not None and not self._limiter.has_capacity(ahead + 1):
-            return WaitUntil(now + self._spacing, "user-15min")
-        return None
-
-    def _spread(self, now: float) -> None:
-        """Replace the limiter where the even pace has changed (assigning its rate would leave the old drip)."""
-        spacing = max(
-            (w.opens_in / w.remaining for w in self.ledger.status(now) if w.opens_in and w.remaining), default=0.0
-        )
-        if abs(spacing - self._spacing) > _SPREAD_CHANGE * self._spacing:
-            self._spacing = spacing
-            self._limiter = AsyncLimiter(1, spacing) if spacing > 0 else None
-
-    def pump(self) -> None:
-        """Let in from the head of the queues as long as the ledger allows; then set the timer for the next time."""
-        granted = 0
-        while self._interactive or self._bulk:
-            interactive = bool(self._interactive)
-            queue = self._interactive if interactive else self._bulk
-            if queue[0].future.done():
-                queue.popleft()
-                continue
-            wait = self._refusal(interactive=interactive, ahead=granted)
-            if wait is not None:
-                self._hold(wait)
-                return
-            queue.popleft().future.set_result(self.ledger.take())
-            granted += 1
-        if self._subscribers:
-            wait = self._refusal(interactive=False, ahead=granted)
-            if wait is not None:
-                self._hold(wait)
-                return
-            callbacks = list(self._subscribers)
-            self._subscribers.clear()
-            for callback in callbacks:
-                callback()
+        at = self._pacer.wait_until(now)
+        return None if at is None else WaitUntil(at, "user-15min")
 
     def _hold(self, wait: WaitUntil) -> None:
-        now = self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Whoever waits has to wait on."""
         if wait.window == "app-24hour":
-            self._group.held_up[self] = None
-        if wait.at is None:
-            return
+            self._group.hold(self, first=bool(self._interactive))
         # A timer may fire a little early by the loop's resolution; the ledger would then refuse once more.
-        self._timer = self._loop.call_at(wait.at, self._wake)
-        if self.waiting_until is None:
-            return  # only the pace
-        for waiter in (*self._interactive, *self._bulk):
-            if waiter.deadline is not None and wait.at > waiter.deadline and not waiter.future.done():
-                waiter.future.set_exception(self.too_long(waiter.max_wait or 0.0))
+        self._set_timer(wait.at)
+        if wait.at is None or self.waiting_until is None:
+            return  # for an answer, or only for the pace
+        if wait.at > self._checked_until:
+            self._checked_until = wait.at
+            for waiter in [w for w in (*self._interactive, *self._bulk) if wait.at > w.deadline]:
+                self._give_up(waiter)
         if wait.at > self._told_until + 1.0 and not self.idle:
             self._told_until = wait.at
             self._on_wait(
                 Wait(
                     account=self._account,
                     window=wait.window,
-                    seconds=wait.at - now,
+                    seconds=wait.at - self._loop.time(),
                     reset_at=self.local_time(wait.at),
                     waiting=len(self._interactive) + len(self._bulk) + len(self._subscribers),
                 )
             )
 
+    def _set_timer(self, at: float | None) -> None:
+        if self._timer is not None:
+            if self._timer.when() == at:
+                return
+            self._timer.cancel()
+        self._timer = None if at is None else self._loop.call_at(at, self._wake)
+
     def _wake(self) -> None:
         self._timer = None
         self.pump()
 
+    def _call_back(self) -> None:
+        callbacks = list(self._subscribers)
+        self._subscribers.clear()
+        for callback in callbacks:
+            callback()
+
     def _give_up(self, waiter: _Waiter) -> None:
+        self._interactive.pop(waiter, None)
+        self._bulk.pop(waiter, None)
         if not waiter.future.done():
             waiter.future.set_exception(self.too_long(waiter.max_wait or 0.0))
-
-    def too_long(self, max_wait: float) -> RateLimitWaitTooLong:
-        """The error for a caller who would wait `max_wait` seconds at most."""
-        wait = self.ledger.refusal(self._loop.time(), interactive=True)
-        at = wait.at if wait is not None else self.waiting_until
-        error = RateLimitWaitTooLong(
-            retry_after=None if at is None else max(0.0, at - self._loop.time()),
-            max_wait=max_wait,
-            reset_at=None if at is None else self.local_time(at),
-            window=wait.window if wait is not None else None,
-        )
-        error.about(None, None, self._account)
-        return error
-
-    def local_time(self, at: float) -> datetime:
-        """A monotonic time as an aware datetime of the local clock."""
-        return datetime.fromtimestamp(self._wall() + at - self._loop.time(), UTC)
 
     def __repr__(self) -> str:
         waiting = len(self._interactive) + len(self._bulk)
         return f"<Gate {self._account or 'the account'}: {waiting} waiting, {self.ledger.in_flight} in flight>"
-
-
-def _limiter(pace: Pace) -> AsyncLimiter | None:
-    rate = _BURST if pace == "burst" else pace
-    if rate is None or isinstance(rate, str):
-        return None
-    return AsyncLimiter(rate * _BUCKET, _BUCKET) if rate * _BUCKET >= 1 else AsyncLimiter(1, 1 / rate)
