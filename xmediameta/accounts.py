@@ -1,102 +1,47 @@
-"""The accounts of one client: credentials, sessions, gates, and stops that heal.
+"""The accounts of one client: found, made when first used, and forgotten when they bind no more.
 
-State is made when an account is first used and dropped least recently used, but never while it binds: with requests in
-flight, tasks waiting, or a window that would be forgotten.
-
-A stop (401, 402, a suspension …) fails later calls at once with the same error. One probe is let through each minute,
-and another credential clears it, so that a long-lived client needs no restart once somebody has acted.
+State is dropped least recently used, but never while it binds: with requests in flight, tasks waiting, somebody who
+holds it, a stop, or a window whose end would be forgotten.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import difflib
 import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import islice
 from typing import Final, cast
 
+from .account import PROBE_EVERY, Account, Group, Signature, Stop
 from .clock import ServerClock
 from .credentials import BearerToken, Credential
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
-from .gate import AppGroup, Gate, Pace, Wait
+from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
+from .permits import WindowStatus
 from .text import printable
-from .transport import Session, Transport
-from .verdict import ForbiddenStreak
+from .transport import Transport
 from .windows import Window
+
+__all__ = ["Account", "Accounts", "Auth", "AuthCallable", "Stop", "as_credential"]
 
 Auth = str | Credential | Mapping[str | None, str | Credential] | Mapping[str, str | Credential]
 AuthCallable = Callable[[str | None], Awaitable[str | Credential]]
 
-_PROBE_EVERY: Final = 60.0
 _KEPT: Final = 1_000
 _LOOKED_AT: Final = 4
-
-
-class Stop:
-    """Why an account or an app is out, and when the next probe may go."""
-
-    __slots__ = ("error", "probe_at")
-
-    def __init__(self, error: XMediaMetaError, now: float) -> None:
-        self.error = error
-        self.probe_at = now + _PROBE_EVERY
-
-    def refusal(self, now: float) -> XMediaMetaError | None:
-        """The error, or None for the one call that may probe."""
-        if now < self.probe_at:
-            return self.error
-        self.probe_at = now + _PROBE_EVERY
-        return None
-
-
-class Group(AppGroup):
-    """The accounts of one app, with what stops them all (no credits, a cap, a wrong address)."""
-
-    __slots__ = ("stop",)
-
-    def __init__(self, window: Window) -> None:
-        super().__init__(window)
-        self.stop: Stop | None = None
-
-
-class Account:
-    """One account's state."""
-
-    __slots__ = ("credential", "gate", "given", "group", "name", "session", "stop", "streak")
-
-    def __init__(self, name: str | None, credential: Credential, session: Session, gate: Gate, group: Group) -> None:
-        self.name = name
-        self.credential = credential
-        self.session = session
-        self.gate = gate
-        self.group = group
-        self.stop: Stop | None = None
-        self.streak = ForbiddenStreak()
-
-    def refusal(self, now: float) -> XMediaMetaError | None:
-        """What stops this account now, or None."""
-        if self.stop is None and self.group.stop is None:
-            return None
-        for stop in (self.stop, self.group.stop):
-            if stop is not None and (error := stop.refusal(now)) is not None:
-                return error
-        return None
-
-    def healed(self) -> None:
-        """A request of this account succeeded."""
-        self.stop = self.group.stop = None
-
-    def __repr__(self) -> str:
-        return f"<Account {self.name or '(the only one)'}{' stopped' if self.stop else ''} {self.gate!r}>"
+# Seconds between two questions to the callable about an account that is out.
+_ASK_EVERY: Final = 1.0
 
 
 class Accounts:
     """Finds and makes accounts.
 
     Args:
-        auth: a token, a credential, a mapping of account names to either, or an async callable.
+        auth: a credential, a mapping of account names to either a token or a credential, or an async callable.
         transport, clock, limits, keep, pace, on_wait, wall: what each account's parts are made with.
     """
 
@@ -112,6 +57,7 @@ class Accounts:
         on_wait: Callable[[Wait], None],
         wall: Callable[[], float],
     ) -> None:
+        self.wall = wall
         self._auth = auth
         self._transport = transport
         self._clock = clock
@@ -119,26 +65,33 @@ class Accounts:
         self._keep = keep
         self._pace: Pace = pace
         self._on_wait = on_wait
-        self._wall = wall
+        self._loop = asyncio.get_running_loop()
         self._accounts: OrderedDict[str | None, Account] = OrderedDict()
         self._groups: dict[str, Group] = {}
         self._asking: dict[str | None, asyncio.Future[Account]] = {}
-        self._static = not callable(auth) and not isinstance(auth, Mapping)
+        self._asks = callable(auth)
+        self._many = isinstance(auth, Mapping)
+        self._closed: ClientClosed | None = None
+
+    # Finding
 
     def peek(self, name: str | None) -> Account | None:
         """The account, where it can be had without waiting.
 
         Raises:
             InvalidUpdate: no such account.
+            ConfigurationError: a token of the mapping, changed since, cannot be used.
         """
         account = self._accounts.get(name)
         if account is None:
-            return None if callable(self._auth) else self._made(name, self._looked_up(name))
-        if not self._static:
+            return None if self._asks else self._made(name, self._looked_up(name))
+        if self._many or self._asks:
             self._accounts.move_to_end(name)
-            if isinstance(self._auth, Mapping) and self._given(name) is not account.given:
-                self._renew(account, self._looked_up(name))
-                account.given = self._given(name)
+        if self._asks:
+            ask = account.stopped and self._loop.time() >= account.asked_at + _ASK_EVERY
+            return None if ask else account
+        if account.stopped or (self._many and self._given(name) is not account.given):
+            self._renew(account, self._looked_up(name))
         return account
 
     async def get(self, name: str | None) -> Account:
@@ -149,96 +102,120 @@ class Accounts:
             AuthError: the callable failed.
         """
         account = self.peek(name)
-        if account is not None:
-            return account
-        asking = self._asking.get(name)
-        if asking is None:
-            # A task of its own: a caller that is cancelled must not take the answer from the others.
-            asking = self._asking[name] = asyncio.ensure_future(self._ask(name))
-            asking.add_done_callback(lambda done: self._asked(name, done))
-        return await asyncio.shield(asking)
-
-    @property
-    def refreshable(self) -> bool:
-        """Whether another credential may be had after a 401."""
-        return not self._static
-
-    async def refresh(self, account: Account, seen: object) -> bool:
-        """Look for another credential after a 401; False where there is none.
-
-        Args:
-            seen: the credential that was refused.
-        """
-        if account.credential != seen:
-            return True
-        if callable(self._auth):
-            self._renew(account, await self._called(account.name))
-        elif isinstance(self._auth, Mapping):
-            self._renew(account, self._looked_up(account.name))
-        return account.credential != seen
-
-    def close(self, error: ClientClosed) -> None:
-        """Close all gates."""
-        for account in self._accounts.values():
-            account.gate.close(error)
-        for asking in self._asking.values():
-            asking.cancel()
+        return account if account is not None else await self._ask_once(name)
 
     def known(self) -> list[Account]:
         """The accounts that have state, least recently used first."""
         return list(self._accounts.values())
 
+    def seen(self, name: str | None) -> Account | None:
+        """The account, if it has state."""
+        return self._accounts.get(name)
+
     @property
     def finite(self) -> int | None:
         """How many accounts there are, or None where a callable knows them."""
-        if callable(self._auth):
+        if self._asks:
             return None
-        return len(self._auth) if isinstance(self._auth, Mapping) else 1
+        return len(cast("Mapping[str | None, object]", self._auth)) if self._many else 1
+
+    # Other credentials
+
+    @property
+    def refreshable(self) -> bool:
+        """Whether another credential may be had after a 401."""
+        return not isinstance(self._auth, str | BearerToken)
+
+    async def refresh(self, account: Account, seen: object, sent_at: float) -> bool:
+        """Look for another credential after a 401, once for all requests that met one; False where there is none.
+
+        Args:
+            seen: the credential that was refused.
+            sent_at: when the request with it left (the loop's clock).
+
+        Raises:
+            AuthError: the callable failed.
+        """
+        if account.credential != seen:
+            return True
+        if sent_at < account.asked_at and account.name not in self._asking:
+            return False  # one was looked for since, in vain
+        if self._asks:
+            await self._ask_once(account.name)
+        else:
+            account.asked_at = self._loop.time()
+            self._renew(account, self._looked_up(account.name))
+        return account.credential != seen
+
+    def close(self, error: ClientClosed) -> None:
+        """Close all gates."""
+        self._closed = error
+        for account in self._accounts.values():
+            account.gate.close(error)
+        for asking in self._asking.values():
+            asking.cancel()
 
     # Within
 
     def _looked_up(self, name: str | None) -> Credential:
-        auth = self._auth
-        if isinstance(auth, Mapping):
+        if self._many:
             given = self._given(name)
             if given is None:
-                raise InvalidUpdate(
-                    "account",
-                    self._unknown(name, [key for key in cast("Mapping[str | None, object]", auth) if key is not None]),
-                )
+                raise InvalidUpdate("account", self._unknown(name))
             return as_credential(given)
         if name is not None:
             raise InvalidUpdate(
                 "account",
                 f"{printable(name, 60)!r} is not known: this client has one credential; auth takes a mapping too",
             )
-        return as_credential(cast("str | Credential", auth))
+        return as_credential(cast("str | Credential", self._auth))
 
     def _given(self, name: str | None) -> str | Credential | None:
         return cast("Mapping[str | None, str | Credential]", self._auth).get(name)
 
-    def _unknown(self, name: str | None, names: list[str]) -> str:
+    def _unknown(self, name: str | None) -> str:
+        names = [key for key in cast("Mapping[str | None, object]", self._auth) if key is not None]
         if name is None:
             return "is missing: this client has several accounts, and none of them is the default"
         near = difflib.get_close_matches(name, names, n=1)
         return f"{printable(name, 60)!r} is not known" + (f"; did you mean {printable(near[0], 60)!r}?" if near else "")
 
-    async def _ask(self, name: str | None) -> Account:
-        return self._made(name, await self._called(name))
+    async def _ask_once(self, name: str | None) -> Account:
+        asking = self._asking.get(name)
+        if asking is None:
+            # A task of its own: a caller that is cancelled must not take the answer from the others.
+            asking = self._asking[name] = asyncio.ensure_future(self._ask(name))
+            asking.add_done_callback(lambda done: self._asked(name, done))
+        await asyncio.wait((asking,))
+        if asking.cancelled():
+            raise copy.copy(self._closed) if self._closed is not None else AuthError("auth was cancelled")
+        error = asking.exception()
+        if error is None:
+            return asking.result()
+        # One exception object must not be raised in many tasks: each would add its frames to the same traceback.
+        mine = copy.copy(error)
+        mine.__cause__ = error.__cause__
+        raise mine
 
-    async def _called(self, name: str | None) -> Credential:
+    async def _ask(self, name: str | None) -> Account:
         auth = cast("AuthCallable", self._auth)
         try:
             given = auth(name)
-            return as_credential(await given if inspect.isawaitable(given) else given)
+            credential = as_credential(await given if inspect.isawaitable(given) else given)
+        except ConfigurationError as error:
+            raise AuthError(f"auth gave nothing to sign with: {error.message}") from error
         except XMediaMetaError:
             raise
         except Exception as error:
             # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
             raise AuthError(f"auth failed with {type(error).__name__}") from error
+        return self._made(name, credential)
 
     def _asked(self, name: str | None, done: asyncio.Future[Account]) -> None:
         self._asking.pop(name, None)
+        account = self._accounts.get(name)
+        if account is not None:
+            account.asked_at = self._loop.time()
         if not done.cancelled():
             done.exception()  # fetched, in case every caller has gone
 
@@ -247,47 +224,49 @@ class Accounts:
         if account is not None:
             self._renew(account, credential)
             return account
-        group = self._group(credential)
+        if self._closed is not None:
+            raise copy.copy(self._closed)
+        group = self._group(credential.app)
         ledger = Ledger(self._clock, self._limits, group.window, keep=self._keep)
-        gate = Gate(name, ledger, group, pace=self._pace, on_wait=self._on_wait, wall=self._wall)
-        session = self._transport.session(credential.authorization())
-        account = self._accounts[name] = Account(name, credential, session, gate, group)
-        if isinstance(self._auth, Mapping):
+        gate = Gate(name, ledger, group, pace=self._pace, on_wait=self._on_wait, wall=self.wall)
+        signature = Signature(credential)
+        session = self._transport.session(signature.authorization())
+        account = self._accounts[name] = Account(name, signature, session, gate, group)
+        if self._many:
             account.given = self._given(name)
         if len(self._accounts) > _KEPT:
             self._drop_idle()
         return account
 
     def _renew(self, account: Account, credential: Credential) -> None:
-        if credential is account.credential or credential == account.credential:
+        if self._many:
+            account.given = self._given(account.name)
+        signature = Signature(credential)
+        if signature == account.credential:
             return
-        account.credential = credential
-        account.stop = None
-        if account.group.stop is not None:
-            account.group.stop = None
+        account.credential = signature
+        account.healed()
         old = account.session
-        account.session = self._transport.session(credential.authorization())
-        asyncio.get_running_loop().call_later(_PROBE_EVERY, self._transport.drop, old)
+        account.session = self._transport.session(signature.authorization())
+        self._loop.call_later(PROBE_EVERY, self._transport.drop, old)  # requests may be under way with it
 
-    def _group(self, credential: Credential) -> Group:
-        app = credential.app
+    def _group(self, app: str | None) -> Group:
         if app is None:
             return Group(Window("app-24hour", self._clock, self._limits.app_24hour))
-        if app not in self._groups:
-            self._groups[app] = Group(Window("app-24hour", self._clock, self._limits.app_24hour))
-        return self._groups[app]
+        group = self._groups.get(app)
+        if group is None:
+            group = self._groups[app] = Group(Window("app-24hour", self._clock, self._limits.app_24hour))
+        return group
 
     def _drop_idle(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for name in list(self._accounts)[:_LOOKED_AT]:
+        now = self._loop.time()
+        for name in list(islice(self._accounts, _LOOKED_AT)):
             account = self._accounts[name]
-            idle = account.gate.idle and account.gate.ledger.droppable(now) and account.stop is None
-            if idle and (account.credential.app is not None or account.group.window.settled(now)):
-                account.gate.close(ClientClosed("the account's state was dropped"))
+            if _binds(account, now):
+                self._accounts.move_to_end(name)
+            else:
                 self._transport.drop(account.session)
                 del self._accounts[name]
-            else:
-                self._accounts.move_to_end(name)
 
 
 def as_credential(given: str | Credential) -> Credential:
@@ -301,3 +280,18 @@ def as_credential(given: str | Credential) -> Credential:
     if isinstance(given, Credential):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller may not check types
         return given
     raise ConfigurationError(f"a credential must be a token or a credential object, not {type(given).__name__}")
+
+
+def _binds(account: Account, now: float) -> bool:
+    """Whether the state of an account must be kept."""
+    if account.users or account.stopped or not account.gate.idle or not account.gate.ledger.droppable(now):
+        return True
+    if account.credential.app is not None:
+        return False  # the app's window outlives it
+    window = account.group.window
+    return not (window.settled(now) or _plenty(window.status(now)))
+
+
+def _plenty(status: WindowStatus) -> bool:
+    """Whether a day's window is so far from its end that its next headers tell in time what was forgotten."""
+    return not status.in_flight and status.limit is not None and 2 * (status.remaining or 0) >= status.limit

@@ -1,0 +1,137 @@
+"""One account's state: what signs its requests, its gate, and what has stopped it.
+
+A stop (401, 402, a suspension …) fails later calls at once with the same error. One probe is let through each minute,
+and another credential clears it, so that a long-lived client needs no restart once somebody has acted.
+"""
+
+from __future__ import annotations
+
+import copy
+from math import inf
+from typing import Final
+
+from .credentials import Credential, Secret
+from .errors import XMediaMetaError
+from .gate import AppGroup, Gate
+from .transport import Session
+from .verdict import ForbiddenStreak
+from .windows import Window
+
+PROBE_EVERY: Final = 60.0
+
+
+class Signature:
+    """A credential as it signs now; it compares by what it signs with, so that a renewed one is another."""
+
+    __slots__ = ("_authorization", "app")
+
+    def __init__(self, credential: Credential) -> None:
+        self.app = credential.app
+        self._authorization = credential.authorization()
+
+    def authorization(self) -> Secret:
+        """The value of the `Authorization` header."""
+        return self._authorization
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signature) and (self._authorization, self.app) == (other._authorization, other.app)
+
+    def __hash__(self) -> int:
+        return hash((self._authorization, self.app))
+
+    def __repr__(self) -> str:
+        return "<Signature ****>"
+
+
+class Stop:
+    """Why an account or an app is out, and when the next probe may go."""
+
+    __slots__ = ("error", "probe_at", "prober")
+
+    def __init__(self, error: XMediaMetaError, now: float) -> None:
+        self.error = error
+        self.probe_at = now + PROBE_EVERY
+        self.prober: object = None
+
+    def holds(self, now: float, who: object) -> bool:
+        """Whether `who` may not go now; a probe may, and try again."""
+        return now < self.probe_at and (who is None or who is not self.prober)
+
+    def probe(self, now: float, who: object) -> None:
+        """`who` goes, to see whether it still holds."""
+        self.probe_at, self.prober = now + PROBE_EVERY, who
+
+
+class Group(AppGroup):
+    """The accounts of one app, with what stops them all (no credits, a cap, a wrong address)."""
+
+    __slots__ = ("stop",)
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(window)
+        self.stop: Stop | None = None
+
+
+class Account:
+    """One account's state.
+
+    Attributes:
+        name: the caller's name for it, or None for the only one or the default.
+        credential: what its requests are signed with.
+        given: the caller's own object that it was made from, where a mapping has it.
+        session, gate, group: its HTTP session, its windows, its app.
+        stop: why it is out, or None.
+        streak: its plain 403s in a row.
+        users: how many calls and runs hold it now; it is not forgotten meanwhile.
+        asked_at: when another credential was last looked for (the loop's clock).
+    """
+
+    __slots__ = (
+        "asked_at", "credential", "gate", "given", "group", "name", "session", "stop", "streak", "users",
+    )  # fmt: skip
+
+    def __init__(self, name: str | None, credential: Signature, session: Session, gate: Gate, group: Group) -> None:
+        self.name = name
+        self.credential = credential
+        self.given: object = None
+        self.session = session
+        self.gate = gate
+        self.group = group
+        self.stop: Stop | None = None
+        self.streak = ForbiddenStreak()
+        self.users = 0
+        self.asked_at = -inf
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it, or its app, is out."""
+        return self.stop is not None or self.group.stop is not None
+
+    def blocked(self, now: float, who: object = None) -> XMediaMetaError | None:
+        """What stops this account now for `who`, or None where it may go, if only as a probe."""
+        for stop in (self.stop, self.group.stop):
+            if stop is not None and stop.holds(now, who):
+                return copy.copy(stop.error)  # it is raised in many tasks, and each adds its frames
+        return None
+
+    def refusal(self, now: float, who: object = None) -> XMediaMetaError | None:
+        """As `blocked`; whoever is let through to an account that is out is its probe, the only one for a minute."""
+        if self.stop is None and self.group.stop is None:
+            return None
+        error = self.blocked(now, who)
+        if error is None:
+            self.probe(now, who)
+        return error
+
+    def probe(self, now: float, who: object) -> None:
+        """`who` goes, to see whether what stopped the account still holds."""
+        for stop in (self.stop, self.group.stop):
+            if stop is not None:
+                stop.probe(now, who)
+
+    def healed(self) -> None:
+        """A request of this account succeeded, or it has another credential."""
+        self.stop = self.group.stop = None
+
+    def __repr__(self) -> str:
+        return f"<Account {self.name or '(the only one)'}{' stopped' if self.stop else ''} {self.gate!r}>"
