@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import os
 import time
@@ -14,21 +13,23 @@ from typing import Any, Final, Self, cast
 
 from msgspec import Struct
 
-from .accounts import Account, Accounts, Auth, AuthCallable, as_credential
+from .accounts import Accounts, Auth, AuthCallable, as_credential
+from .address import checked_base_url
 from .attempts import Retrier, RetryPolicy
-from .bulk import BulkRun
+from .bulk import BulkRun, Options
+from .calls import Call
 from .clock import ServerClock
-from .coalesce import Coalesce, Entry
+from .coalesce import Coalesce
 from .credentials import Credential
-from .errors import ClientClosed, ConfigurationError
+from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
 from .ledger import NO_LIMITS, Limits
 from .limits import WindowName
 from .models import Metadata, Update, utc
 from .outcomes import Applied
-from .sender import Result, Sender, Stats
-from .transport import Transport, checked_base_url
-from .wire import Reply, encode
+from .sender import Sender, Stats
+from .transport import Transport
+from .wire import encode
 
 X_API: Final = "https://api.x.com"
 _DOCUMENTED: Final = Limits()
@@ -113,6 +114,8 @@ class Client:
         self._trust_env = trust_env
         self._on_wait = on_wait
         self._sender: Sender | None = None
+        self._calls: set[Call] = set()
+        self._running: set[BulkRun] = set()
         self._closed = False
 
     @classmethod
@@ -157,26 +160,18 @@ class Client:
             ProblemError: X refused the update, the account, or every request; see its subclasses.
             TransportError: no answer could be read, after all attempts.
         """
-        update = Update(id, metadata, account, ref)
-        body = encode(update, strict=self._strict)
         sender = self._opened()
-        state = sender.accounts.peek(account) or await sender.accounts.get(account)
-        caller = _Caller(update, sender.loop)
-        entry, leads = sender.lanes.add(update, body, account, caller)
-        settled = False
+        update = Update(id, metadata, account, ref)
         try:
-            if not leads:
-                result = await caller.turn(entry, state, max_wait)
-                if result is not None:
-                    settled = True
-                    return _applied(update, entry, result, shared=True)
-            result = await sender.deliver(state, entry, max_wait=max_wait)
-            settled = True
+            call = Call(sender, update, encode(update, strict=self._strict), max_wait)
+        except InvalidUpdate as error:
+            error.about(id, ref, account)
+            raise
+        self._calls.add(call)
+        try:
+            return await call.send()
         finally:
-            if not settled:
-                sender.withdraw(entry, (caller,))
-        sender.settle(entry, result)
-        return _applied(update, entry, result, shared=False)
+            self._calls.discard(call)
 
     def bulk(
         self,
@@ -202,19 +197,16 @@ class Client:
             lookahead: how many updates are held at most while their account waits; among these, the earliest
                 `send_before` goes first.
         """
-        if concurrency is not None:
-            _check_options(concurrency=concurrency)
-        return BulkRun(
-            self._opened,
-            updates,
-            concurrency=concurrency or self._concurrency,
+        options = Options(
+            concurrency=self._concurrency if concurrency is None else concurrency,
             strict=self._strict,
             max_wait=max_wait,
             coalesce=coalesce,
             max_requests=max_requests,
             max_duration=max_duration,
-            lookahead=max(1, lookahead),
+            lookahead=lookahead,
         )
+        return BulkRun(self._opened, updates, options, self._running)
 
     # What it knows
 
@@ -253,9 +245,15 @@ class Client:
         """Close the connections; what is in flight or waits ends with `ClientClosed`."""
         self._closed = True
         sender = self._sender
-        if sender is not None:
-            sender.accounts.close(ClientClosed("the client was closed"))
-            await sender.transport.close()
+        if sender is None:
+            return
+        error = ClientClosed("the client was closed")
+        for run in list(self._running):
+            run.close(error)
+        for call in list(self._calls):
+            call.close(error)
+        sender.accounts.close(error)
+        await sender.transport.close()
 
     async def __aenter__(self) -> Self:
         self._opened()
@@ -302,61 +300,14 @@ class Client:
             extra={"account": wait.account, "seconds": wait.seconds},
         )  # fmt: skip
         if self._on_wait is not None:
-            self._on_wait(wait)
+            try:
+                self._on_wait(wait)
+            except Exception:
+                log.exception("on_wait failed")
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "new" if self._sender is None else f"{self.stats.in_flight} in flight"
         return f"<Client {self._base_url} {state}>"
-
-
-class _Caller:
-    """A task in `create`, as one who shares an entry."""
-
-    __slots__ = ("_future", "_loop", "update")
-
-    def __init__(self, update: Update, loop: asyncio.AbstractEventLoop) -> None:
-        self.update = update
-        self._loop = loop
-        self._future: asyncio.Future[Result | None] | None = None
-
-    def lead(self, entry: Entry) -> None:  # noqa: ARG002 - of the protocol
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    def deliver(self, entry: Entry, result: Result) -> None:  # noqa: ARG002 - of the protocol
-        if self._future is not None and not self._future.done():
-            self._future.set_result(result)
-
-    async def turn(self, entry: Entry, account: Account, max_wait: float | None) -> Result | None:
-        """Wait for the outcome that another caller brings, or (None) until this one must lead."""
-        self._future = self._loop.create_future()
-        patience = None
-        if max_wait is not None:
-            patience = self._loop.call_later(max_wait, self._too_long, entry, account, max_wait)
-        try:
-            return await self._future
-        finally:
-            if patience is not None:
-                patience.cancel()
-
-    def _too_long(self, entry: Entry, account: Account, max_wait: float) -> None:
-        if not entry.started and self._future is not None and not self._future.done():
-            self._future.set_exception(account.gate.too_long(max_wait))
-
-
-def _applied(update: Update, entry: Entry, result: Result, *, shared: bool) -> Applied:
-    if isinstance(result, Reply):
-        return Applied(
-            update=update,
-            transaction_id=result.transaction_id,
-            attempts=entry.attempts,
-            warnings=result.warnings,
-            raw_metadata=result.raw_metadata,
-        )
-    # One exception object must not be raised in two tasks: each would add its frames to the same traceback.
-    error = copy.copy(result) if shared else result
-    error.about(update.id, update.ref, update.account, entry.attempts)
-    raise error
 
 
 def _checked_auth(auth: Auth | AuthCallable) -> Auth | AuthCallable:

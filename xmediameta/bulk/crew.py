@@ -10,14 +10,14 @@ from xmediameta.outcomes import Outcome
 
 
 class Crew:
-    """Up to `most` tasks that do the same work; one that finds nothing to do rests until it is woken.
+    """Up to `most` tasks that do the same work, and single tasks beside them; all of them end with the crew.
 
     Args:
-        work: what a worker does, until it returns.
+        work: what a worker does, until it returns; one that finds nothing to do rests until it is woken.
         failed: called with an exception that a worker ended with.
     """
 
-    __slots__ = ("_failed", "_idle", "_loop", "_most", "_work", "_workers")
+    __slots__ = ("_failed", "_idle", "_loop", "_most", "_others", "_work", "_workers")
 
     def __init__(
         self, work: Callable[[], Coroutine[object, object, None]], most: int, failed: Callable[[BaseException], None]
@@ -27,6 +27,7 @@ class Crew:
         self._most = most
         self._failed = failed
         self._workers: set[asyncio.Task[None]] = set()
+        self._others: set[asyncio.Task[None]] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
 
     def call_one(self) -> None:
@@ -34,9 +35,11 @@ class Crew:
         if self._idle:
             self.wake()
         elif len(self._workers) < self._most:
-            worker = self._loop.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._ended)
+            self._hire(self._workers, self._work())
+
+    def start(self, job: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Do something else in a task of its own."""
+        return self._hire(self._others, job)
 
     def wake(self) -> None:
         """Wake one who rests."""
@@ -64,13 +67,20 @@ class Crew:
 
     async def dismiss(self) -> None:
         """Cancel all workers, and wait until they have put things in order."""
-        workers = list(self._workers)
+        workers = [*self._workers, *self._others]
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
+    def _hire(self, among: set[asyncio.Task[None]], job: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        worker = self._loop.create_task(job)
+        among.add(worker)
+        worker.add_done_callback(self._ended)
+        return worker
+
     def _ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
+        self._others.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self._failed(error)
 
@@ -83,14 +93,14 @@ class Shelf:
         low: called when a full shelf has been read down.
     """
 
-    __slots__ = ("_closed", "_loop", "_low", "_most", "_outcomes", "_reader", "_was_full")
+    __slots__ = ("_closed", "_loop", "_low", "_most", "_outcomes", "_readers", "_was_full")
 
     def __init__(self, most: int, low: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._most = most
         self._low = low
         self._outcomes: deque[Outcome] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._readers: deque[asyncio.Future[None]] = deque()
         self._closed = self._was_full = False
 
     @property
@@ -104,20 +114,30 @@ class Shelf:
     def put(self, outcome: Outcome) -> None:
         """Add an outcome; one more than fits is kept too."""
         self._outcomes.append(outcome)
-        self._tell()
+        if self._readers:
+            self._tell()
 
     def close(self) -> None:
         """No more outcomes will come."""
         self._closed = True
-        self._tell()
+        while self._readers:
+            self._tell()
 
     async def take(self) -> Outcome | None:
         """The next outcome; None when there will be no more."""
         while not self._outcomes:
             if self._closed:
                 return None
-            self._reader = self._loop.create_future()
-            await self._reader
+            reader = self._loop.create_future()
+            self._readers.append(reader)
+            try:
+                await reader
+            except asyncio.CancelledError:
+                if reader in self._readers:
+                    self._readers.remove(reader)
+                else:
+                    self._tell()  # it was woken for what another may take
+                raise
         outcome = self._outcomes.popleft()
         if self._was_full and len(self._outcomes) <= self._most // 2:
             self._was_full = False
@@ -125,5 +145,9 @@ class Shelf:
         return outcome
 
     def _tell(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        """Wake one who reads."""
+        while self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(None)
+                return

@@ -1,7 +1,8 @@
 """Where the entries of a run wait to be sent: a heap for each account, earliest `send_before` first.
 
 A queue is open while its account might be sent for. One that met a closed gate is set aside until the gate calls back,
-so that an account which waits for its window holds nobody up.
+so that an account which waits for its window holds nobody up; so is one whose credential is being asked for, or that
+has sent a probe to see whether a stop still holds.
 """
 
 from __future__ import annotations
@@ -13,52 +14,103 @@ from functools import partial
 from heapq import heappop, heappush
 from math import inf
 
-from xmediameta.accounts import Account
+from xmediameta.account import Account
 from xmediameta.coalesce import Entry
 from xmediameta.errors import XMediaMetaError
 
 from .rows import Row
+
+_KEPT = 256  # queues that are kept although they have nothing to do
 
 
 class AccountQueue:
     """One account's entries that are at the head of their lanes.
 
     Attributes:
+        name: of the account.
+        account: its state, held while there is something to do.
+        busy: how many of its entries are in flight or wait to be tried again.
+        aside: whether it is not to be asked now.
+        listed: whether it is among the open ones.
+        probe: the entry that tries whether the account is still stopped.
         stopped: why nothing of this account is sent any more in this run.
         withheld: rows refused with a plain 403, which may yet turn out to be the account's fault (`ForbiddenStreak`).
     """
 
-    __slots__ = ("_ready", "account", "open_again", "stopped", "waiting", "withheld")
+    __slots__ = (
+        "_heap", "_length", "account", "aside", "busy", "listed", "name", "open_again", "probe", "stopped",
+        "withheld",
+    )  # fmt: skip
 
-    def __init__(self, account: Account, opened: Callable[[AccountQueue], None]) -> None:
-        self.account = account
+    def __init__(self, name: str | None, opened: Callable[[AccountQueue], None]) -> None:
+        self.name = name
+        self.account: Account | None = None
         self.open_again = partial(opened, self)  # what the gate calls
-        self.waiting = False
+        self.busy = 0
+        self.aside = self.listed = False
+        self.probe: Entry | None = None
         self.stopped: XMediaMetaError | None = None
         self.withheld: list[tuple[Row, XMediaMetaError]] = []
-        self._ready: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, int, Entry]] = []
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return self._length
 
-    def push(self, entry: Entry) -> None:
-        """Add an entry; equal deadlines keep the order in which entries first came."""
+    def hold(self, account: Account) -> None:
+        """Hold the account's state, so that it is not forgotten."""
+        if self.account is None:
+            self.account = account
+            account.users += 1
+
+    def let_go(self) -> None:
+        """Let go of the account's state."""
+        if self.account is not None:
+            self.account.users -= 1
+            self.account = None
+
+    def push(self, entry: Entry, ticket: int) -> None:
+        """Add an entry, or move it ahead; equal deadlines keep the order in which entries first came.
+
+        Args:
+            ticket: a number that was not used before; only the entry's newest is valid.
+        """
+        if not entry.ticket:
+            self._length += 1
+        entry.ticket = ticket
         due = entry.due
-        heappush(self._ready, (inf if due is None else due, entry.order, entry))
+        heappush(self._heap, (inf if due is None else due, entry.order, ticket, entry))
 
-    def pop(self) -> Entry:
-        """The entry that is due first."""
-        return heappop(self._ready)[2]
+    def first(self) -> Entry:
+        """The entry that is due first; there must be one."""
+        heap = self._heap
+        while heap[0][3].ticket != heap[0][2]:
+            heappop(heap)
+        return heap[0][3]
+
+    def take(self, entry: Entry) -> Entry:
+        """Take an entry of this queue out."""
+        entry.ticket = 0
+        self._length -= 1
+        if not self._length:
+            self._heap.clear()
+        return entry
 
     def late(self, wall: float) -> Iterator[Entry]:
         """Take out, one by one, what is due by `wall` (Unix seconds)."""
-        while self._ready and self._ready[0][0] <= wall:
-            yield self.pop()
+        while self._length:
+            entry = self.first()
+            if self._heap[0][0] > wall:
+                return
+            yield self.take(entry)
 
     def drain(self) -> Iterator[Entry]:
         """Take out everything."""
-        while self._ready:
-            yield self.pop()
+        while self._length:
+            yield self.take(self.first())
+
+    def __repr__(self) -> str:
+        return f"<AccountQueue {self.name or 'the account'}: {self._length} waiting, {self.busy} busy>"
 
 
 class Queues:
@@ -68,42 +120,39 @@ class Queues:
         wake: called when a queue has opened again.
     """
 
-    __slots__ = ("_by_name", "_open", "_order", "_wake")
+    __slots__ = ("_by_name", "_last", "_open", "_wake", "forgot_some")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._by_name: dict[str | None, AccountQueue] = {}
         self._open: deque[AccountQueue] = deque()
-        self._order = 0
+        self._last = 0
         self._wake = wake
+        self.forgot_some = False  # whether an account was done with, and not stopped
 
     def __iter__(self) -> Iterator[AccountQueue]:
-        return iter(self._by_name.values())
+        return iter(list(self._by_name.values()))
 
     def __getitem__(self, name: str | None) -> AccountQueue:
-        return self._by_name[name]
-
-    def of(self, account: Account) -> AccountQueue:
-        """The account's queue."""
-        queue = self._by_name.get(account.name)
+        """The queue of an account, made if it is new."""
+        queue = self._by_name.get(name)
         if queue is None:
-            queue = self._by_name[account.name] = AccountQueue(account, self._opened)
+            queue = self._by_name[name] = AccountQueue(name, self.open)
         return queue
 
     def push(self, queue: AccountQueue, entry: Entry) -> None:
-        """Add an entry to a queue that is not stopped."""
+        """Add an entry to a queue that is not stopped, or move it ahead in it."""
+        self._last += 1
         if not entry.order:
-            self._order += 1
-            entry.order = self._order
-        if not queue and not queue.waiting:
-            self._open.append(queue)
-        queue.push(entry)
+            entry.order = self._last
+        queue.push(entry, self._last)
+        self._list(queue)
 
     def first(self) -> AccountQueue | None:
         """The open queue whose turn it is; it has entries."""
         while self._open:
             if self._open[0]:
                 return self._open[0]
-            self._open.popleft()
+            self._open.popleft().listed = False
         return None
 
     def turn(self) -> None:
@@ -113,37 +162,69 @@ class Queues:
 
     def set_aside(self) -> AccountQueue:
         """Take the first queue out of the open ones."""
-        return self._open.popleft()
+        queue = self._open.popleft()
+        queue.listed, queue.aside = False, True
+        return queue
+
+    def open(self, queue: AccountQueue) -> None:
+        """A queue that was set aside may be asked again."""
+        queue.aside = False
+        if queue:
+            self._list(queue)
+            self._wake()
 
     def close(self, queue: AccountQueue) -> None:
         """Take a queue out for good."""
-        if queue in self._open:
+        if queue.listed:
             self._open.remove(queue)
+            queue.listed = False
 
     def wait(self, queue: AccountQueue) -> None:
         """Open a queue that was set aside when its gate calls back."""
-        queue.waiting = True
-        queue.account.gate.call_when_open(queue.open_again)
+        if queue.account is not None:
+            queue.account.gate.call_when_open(queue.open_again)
+
+    def done_with(self, queue: AccountQueue) -> None:
+        """Forget a queue that has nothing to do, if there are many: a run may go over any number of accounts."""
+        if len(self._by_name) > _KEPT and not (queue or queue.busy or queue.aside or queue.withheld or queue.stopped):
+            queue.let_go()
+            self.forgot_some = True
+            self._by_name.pop(queue.name, None)
 
     def forget(self) -> None:
-        """No gate calls back any more."""
+        """No gate calls back any more, and no account is held."""
         for queue in self:
-            queue.account.gate.forget(queue.open_again)
+            if queue.account is not None:
+                queue.account.gate.forget(queue.open_again)
+                queue.let_go()
+
+    @property
+    def none_left(self) -> XMediaMetaError | None:
+        """What stopped the last account, where all of them are stopped."""
+        stops = [queue.stopped for queue in self._by_name.values()]
+        return None if not stops or self.forgot_some or None in stops else stops[-1]
+
+    @property
+    def stopped(self) -> int:
+        """How many accounts are stopped."""
+        return sum(queue.stopped is not None for queue in self._by_name.values())
 
     @property
     def waiting_until(self) -> datetime | None:
         """When the first account goes on, where all wait for a window; else None."""
-        if self._open:
+        if self.first() is not None:
             return None
-        gates = [queue.account.gate for queue in self if queue.waiting]
+        gates = [queue.account.gate for queue in self if queue.aside and queue and queue.account is not None]
         times = [(gate.waiting_until, gate) for gate in gates if gate.waiting_until is not None]
         if not times:
             return None
         at, gate = min(times, key=lambda pair: pair[0])
         return gate.local_time(at)
 
-    def _opened(self, queue: AccountQueue) -> None:
-        queue.waiting = False
-        if queue:
+    def _list(self, queue: AccountQueue) -> None:
+        if not (queue.listed or queue.aside or queue.stopped):
+            queue.listed = True
             self._open.append(queue)
-            self._wake()
+
+    def __repr__(self) -> str:
+        return f"<Queues {len(self._by_name)}, {len(self._open)} open>"

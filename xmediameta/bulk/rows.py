@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from xmediameta.coalesce import Entry
-from xmediameta.errors import XMediaMetaError
+from xmediameta.errors import ClientClosed, InvalidUpdate, XMediaMetaError
 from xmediameta.models import Update
 from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Reason
 from xmediameta.sender import Result
@@ -15,14 +15,16 @@ from xmediameta.wire import Reply
 
 Given = Update | Mapping[str, Any]
 
-_REASONS: dict[str, Reason] = {"account": "account_stopped", "run": "run_stopped"}
-
 
 class Run(Protocol):
     """What a row tells its run."""
 
     def lead(self, entry: Entry) -> None:
         """Send the entry, which is at the head of its lane."""
+        ...
+
+    def hurry(self, entry: Entry) -> None:
+        """Send the entry, which the run leads, ahead of bulk."""
         ...
 
     def deliver(self, outcome: Outcome) -> None:
@@ -39,9 +41,18 @@ class Row:
         self.run = run
         self.update = update
 
+    @property
+    def owner(self) -> Run:
+        """The run, which may coalesce its own rows."""
+        return self.run
+
     def lead(self, entry: Entry) -> None:
         """The entry is at the head of its lane: the run sends it."""
         self.run.lead(entry)
+
+    def hurry(self, entry: Entry) -> None:
+        """An interactive call waits for the entry."""
+        self.run.hurry(entry)
 
     def deliver(self, entry: Entry, result: Result) -> None:
         """The entry is settled, and the row with it."""
@@ -55,27 +66,66 @@ class Row:
                 raw_metadata=result.raw_metadata,
             )
         else:
-            if update is not entry.update:
-                result = copy.copy(result)
-                result.about(update.id, update.ref, update.account, entry.attempts)
-            outcome = unsuccessful(update, result)
+            outcome = unsuccessful(update, about(update, entry, result))
         self.run.deliver(outcome)
+
+
+def about(update: Update, entry: Entry, error: XMediaMetaError) -> XMediaMetaError:
+    """The error that an entry ended with, as the error of one of the updates that shared it."""
+    if update is entry.update:
+        return error
+    error = copy.copy(error)
+    error.about(update.id, update.ref, update.account, entry.attempts)
+    return error
 
 
 def unsuccessful(update: Update, error: XMediaMetaError) -> Failed | NotSent:
     """What an error means for a row: one that is about more than the update leaves the row unsettled."""
-    reason = _REASONS.get(error.scope)
-    return Failed(update=update, error=error) if reason is None else NotSent(update=update, reason=reason, error=error)
+    if error.scope in {"update", "retry"}:
+        return Failed(update=update, error=error)
+    return NotSent(update=update, reason=reason_of(error), error=error)
+
+
+def reason_of(error: XMediaMetaError) -> Reason:
+    """Why rows are not sent after an error that stops an account or a run."""
+    if isinstance(error, ClientClosed):
+        return "closed"
+    return "run_stopped" if error.scope == "run" else "account_stopped"
+
+
+def as_update(given: object) -> Update:
+    """The update that a caller gave, not yet checked where it is one already.
+
+    Raises:
+        InvalidUpdate: it is none, or breaks the contract.
+    """
+    if isinstance(given, Update):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidUpdate("", f"must be an Update or a mapping, not {type(given).__name__}")
+    try:
+        return Update.from_mapping(cast("Mapping[str, Any]", given))
+    except XMediaMetaError:
+        raise
+    except Exception as error:
+        # A mapping of the caller's own class may fail as it is read; the stream goes on after it.
+        raise InvalidUpdate("", f"the mapping cannot be read: {type(error).__name__}") from error
 
 
 def as_far_as_known(given: object) -> Update:
-    """An update to show in an outcome, from an input that is none."""
-    if not isinstance(given, Mapping):
-        return Update("")
-    mapping = cast("Mapping[str, object]", given)
-    media_id, ref, account = mapping.get("id"), mapping.get("ref"), mapping.get("account")
+    """An update to show in an outcome, from an input that is none. Never raises."""
+    if isinstance(given, Update):
+        return given
+    media_id, ref, account = (_member(given, name) for name in ("id", "ref", "account"))
     return Update(
         media_id if isinstance(media_id, str) else "",
         account=account if isinstance(account, str) else None,
         ref=ref if isinstance(ref, str | int) else None,
     )
+
+
+def _member(given: object, name: str) -> object:
+    try:
+        return cast("Mapping[str, object]", given).get(name) if isinstance(given, Mapping) else None
+    except Exception:  # noqa: BLE001 - of the caller's own class
+        return None

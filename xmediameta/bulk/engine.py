@@ -1,0 +1,238 @@
+"""How a run works: workers ask `Dispatch` what to send, and one that finds nothing draws from the caller's iterable.
+
+Order per media id is kept by the client's lanes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from xmediameta.coalesce import Entry
+from xmediameta.errors import BudgetReached, XMediaMetaError
+from xmediameta.models import Update
+from xmediameta.outcomes import Outcome, Reason
+from xmediameta.sender import Sender
+from xmediameta.wire import encode
+
+from .crew import Crew, Shelf
+from .dispatch import Dispatch
+from .endings import Endings
+from .options import Options
+from .queues import Queues
+from .rows import Row, as_far_as_known, as_update, unsuccessful
+from .source import END, Source, Updates
+from .urgent import Urgent
+
+_UNREAD: Final = 4  # outcomes that may wait for the reader, per request in flight
+_LEAST_UNREAD: Final = 64
+_BESIDE: Final = 8  # workers beside those that send: they draw input, and ask for credentials
+
+
+class Engine:
+    """The machinery of one run.
+
+    Args:
+        finished: called when the run is over.
+
+    Attributes:
+        taken: updates drawn from the iterable.
+        done: whether the run is over.
+    """
+
+    __slots__ = (
+        "_crew", "_deadline", "_drawing", "_encode", "_endings", "_finished", "_led", "_loop", "_options", "_queues",
+        "_sender", "_source", "_urgent", "dispatch", "done", "shelf", "taken",
+    )  # fmt: skip
+
+    def __init__(self, sender: Sender, updates: Updates, options: Options, finished: Callable[[], None]) -> None:
+        self._sender = sender
+        self._loop = sender.loop
+        self._options = options
+        self._finished = finished
+        self._encode = partial(encode, strict=options.strict)
+        self._source = Source(updates)
+        self._led: deque[Entry] = deque()
+        self._crew = Crew(self._work, options.concurrency + _BESIDE, self._defect)
+        self.shelf = Shelf(max(_UNREAD * options.concurrency, _LEAST_UNREAD), self._crew.call_one)
+        self._queues = Queues(self._crew.call_one)
+        self._endings = Endings(self, sender, self.shelf, self._encode, self._told)
+        self.dispatch = Dispatch(self, sender, self._queues, self._endings, options)
+        self._urgent = Urgent(
+            self.dispatch,
+            self._queues,
+            self._endings,
+            start=self._crew.start,
+            wall=sender.accounts.wall,
+            max_wait=options.max_wait,
+        )
+        self._deadline: asyncio.TimerHandle | None = None
+        self._drawing = False
+        self.taken = 0
+        self.done = False
+
+    # Its life
+
+    def start(self) -> None:
+        """Begin to send."""
+        most = self._options.max_duration
+        if most is not None:
+            budget = BudgetReached("duration", limit=most, spent=most)
+            self._deadline = self._loop.call_later(most, self.halt, budget, "budget")
+        self._crew.call_one()
+
+    def halt(self, error: BaseException | None, reason: Reason) -> None:
+        """Send nothing more; what is in flight finishes."""
+        endings = self._endings
+        if endings.reason is None and not self.done:
+            endings.reason, endings.error = reason, error
+            self._source.abandon()
+            self._urgent.drop_all()
+            self.dispatch.drop_all(reason)
+            self._finish_if_over()
+
+    async def leave(self) -> None:
+        """The reader leaves: what is in flight ends."""
+        self.halt(None, "closed")
+        try:
+            await self._crew.dismiss()
+        finally:
+            self._finish()
+
+    def told_error(self) -> BaseException | None:
+        """The error that stopped the run, once."""
+        error, self._endings.error = self._endings.error, None
+        return error
+
+    @property
+    def waiting_until(self) -> datetime | None:
+        """When the first account goes on, where all that have work wait for a window; else None."""
+        return None if self.done or self.dispatch.in_flight else self._queues.waiting_until
+
+    # What rows and the parts tell
+
+    def lead(self, entry: Entry) -> None:
+        """An entry of this run is at the head of its lane."""
+        # An entry that ends at once brings the next one here: a loop, for a lane may be longer than the stack is deep.
+        self._led.append(entry)
+        if len(self._led) > 1:
+            return
+        while self._led:
+            entry = self._led[0]
+            if self._endings.reason is not None:
+                self._endings.unsent(entry, self._endings.reason)
+            elif not (entry.urgent and self._urgent.take(entry)):
+                self.dispatch.push(entry)
+            self._led.popleft()
+
+    def hurry(self, entry: Entry) -> None:
+        """An interactive call waits for an entry that this run leads."""
+        if entry.ticket:
+            self._urgent.take(entry)
+
+    def deliver(self, outcome: Outcome) -> None:
+        """A row has its outcome."""
+        self._endings.deliver(outcome)
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if not self._drawing:  # the worker that draws will see it at once
+            self._crew.call_one()
+
+    # Working
+
+    async def _work(self) -> None:
+        dispatch, source = self.dispatch, self._source
+        while not self.done:
+            if dispatch.dated and not source.waits and self._may_draw():
+                await self._draw()  # look as far ahead as allowed, so that the earliest deadline goes first
+                continue
+            job = dispatch.next()
+            if job is not None:
+                self._crew.call_one()
+                await job
+            elif dispatch.hungry and self._may_draw():
+                await self._draw()
+            elif not self._finish_if_over():
+                await self._crew.rest()
+
+    def _may_draw(self) -> bool:
+        source = self._source
+        return (
+            not (source.ended or source.busy or self.shelf.full)
+            and self._endings.reason is None
+            and self._endings.open < self._options.lookahead
+        )
+
+    async def _draw(self) -> None:
+        """Take one more update from the iterable, and put it in its lane."""
+        given = await self._source.draw()
+        if given is END:
+            if self._source.error is not None:
+                self.halt(self._source.error, "run_stopped")
+            return
+        self.taken += 1
+        self._endings.open += 1
+        self._drawing = True
+        try:
+            self._take(given)
+        finally:
+            self._drawing = False
+
+    def _take(self, given: object) -> None:
+        update: Update | None = None
+        try:
+            update = as_update(given)
+            body = self._encode(update)
+        except XMediaMetaError as error:
+            shown = update if update is not None else as_far_as_known(given)
+            error.about(shown.id, shown.ref, shown.account)
+            self.deliver(unsuccessful(shown, error))
+            return
+        lanes, coalesce = self._sender.lanes, self._options.coalesce
+        entry, leads = lanes.add(update, body, update.account, Row(self, update), coalesce, self._encode)
+        if leads:
+            self.lead(entry)
+        elif update.send_before is not None and entry.ticket:
+            entry.sharers[0].lead(entry)  # it is in a queue, and may have to move ahead there
+
+    # The end
+
+    def _told(self) -> None:
+        if (self._source.ended or self._endings.reason is not None) and self._endings.all_told:
+            # Not at once: whoever delivers may be in the middle of a loop over rows.
+            self._loop.call_soon(self._finish_if_over)
+
+    def _finish_if_over(self) -> bool:
+        """Finish where every row has its outcome and no more will be drawn; whether the run is over."""
+        if (self._source.ended or self._endings.reason is not None) and self._endings.all_told:
+            self._finish()
+        return self.done
+
+    def _finish(self) -> None:
+        if self.done:
+            return
+        self.done = True
+        if self._endings.reason is None:
+            self._endings.error = self._queues.none_left
+        self._endings.release_all()
+        self.dispatch.close()
+        self._queues.forget()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._crew.wake_all()
+        self.shelf.close()
+        self._finished()
+
+    def _defect(self, error: BaseException) -> None:
+        """A worker failed, which is a defect of ours: end the run with its traceback, and do not hang."""
+        self.halt(error, "run_stopped")
+        self._endings.error = error
+        self._finish()
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.taken} taken, {self._endings!r}, {self.dispatch!r}>"

@@ -1,0 +1,44 @@
+"""What a caller asks of a run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from xmediameta.coalesce import Coalesce
+from xmediameta.errors import ConfigurationError
+
+_MODES: Final = (None, "last", "merge")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The options of one run; see `Client.bulk`.
+
+    Raises:
+        ConfigurationError: one that makes no sense.
+    """
+
+    concurrency: int
+    strict: bool
+    max_wait: float | None
+    coalesce: Coalesce
+    max_requests: int | None
+    max_duration: float | None
+    lookahead: int
+
+    def __post_init__(self) -> None:
+        _whole("concurrency", self.concurrency, 1)
+        _whole("lookahead", self.lookahead, 1)
+        if self.max_requests is not None:
+            _whole("max_requests", self.max_requests, 0)
+        for name, seconds in (("max_wait", self.max_wait), ("max_duration", self.max_duration)):
+            if seconds is not None and not seconds >= 0:  # NaN included
+                raise ConfigurationError(f"{name} must be a number of seconds from 0, or None, not {seconds!r}")
+        if self.coalesce not in _MODES:
+            raise ConfigurationError(f"coalesce must be 'last', 'merge' or None, not {self.coalesce!r}")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name} must be a whole number from {least}, not {value!r}")

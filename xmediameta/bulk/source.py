@@ -1,0 +1,84 @@
+"""The caller's iterable, drawn from one item at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from typing import Final, cast
+
+from xmediameta.models import Update
+
+from .rows import Given
+
+Updates = Iterable[Given] | AsyncIterable[Given]
+
+END: Final = object()
+# After so many items at a stretch everybody else in the loop has a turn.
+_STRETCH: Final = 256
+
+
+def check_updates(updates: object) -> None:
+    """Refuse what cannot be a stream of updates.
+
+    Raises:
+        TypeError: a single update, a text, or nothing that can be iterated.
+    """
+    kind = type(updates)
+    if issubclass(kind, str | bytes | bytearray | Mapping | Update) or not issubclass(kind, Iterable | AsyncIterable):
+        raise TypeError(f"updates must be an iterable or async iterable of updates, not {kind.__name__}")
+
+
+class Source:
+    """What is left of an iterable or async iterable.
+
+    Attributes:
+        waits: whether the next item may have to be waited for.
+        busy: whether it is being waited for now.
+        ended: whether there are no more items.
+        error: what it failed with, if it did.
+    """
+
+    __slots__ = ("_items", "_since", "_task", "busy", "ended", "error", "waits")
+
+    def __init__(self, updates: Updates) -> None:
+        self.waits = isinstance(updates, AsyncIterable)
+        self._items = aiter(updates) if isinstance(updates, AsyncIterable) else iter(updates)
+        self._since = 0
+        self._task: asyncio.Task[object] | None = None
+        self.busy = self.ended = False
+        self.error: Exception | None = None
+
+    async def draw(self) -> object:
+        """The next item, or `END`: it has no more, or has failed."""
+        self.busy = True
+        try:
+            if self.waits:
+                self._task = asyncio.current_task()
+                return await anext(cast("AsyncIterator[Given]", self._items))
+            self._since += 1
+            if self._since >= _STRETCH:
+                self._since = 0
+                await asyncio.sleep(0)
+            return next(cast("Iterator[Given]", self._items))
+        except (StopIteration, StopAsyncIteration):
+            pass
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # it is the run that is left
+            self.error = RuntimeError("the iterable of updates was cancelled")
+        except Exception as error:  # noqa: BLE001 - the caller's own: it is raised at the end of the run
+            self.error = error
+        finally:
+            self.busy = False
+            self._task = None
+        self.ended = True
+        return END
+
+    def abandon(self) -> None:
+        """Draw no more: what is being waited for is left to the caller."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Source {'ended' if self.ended else 'waited for' if self.busy else 'open'}>"

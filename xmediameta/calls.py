@@ -1,0 +1,154 @@
+"""One update in its caller's own task: `create`, and whatever else waits for one result.
+
+A call shares an entry of its lane with whoever sends the same. The first of them sends it; one that is cancelled, or
+would wait no longer, leaves it to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+
+from .coalesce import Entry
+from .errors import ClientClosed, RateLimitWaitTooLong, XMediaMetaError
+from .models import Update
+from .outcomes import Applied
+from .sender import Result, Sender
+from .wire import Reply
+
+
+class Call:
+    """One update on its way, as one who shares an entry.
+
+    Args:
+        sender: of the client.
+        update, body: what is sent.
+        max_wait: seconds to wait for a window at most; None waits as long as it takes.
+    """
+
+    __slots__ = ("_body", "_ended_by", "_future", "_max_wait", "_sender", "_task", "_timer", "update")
+
+    def __init__(self, sender: Sender, update: Update, body: bytes, max_wait: float | None) -> None:
+        self._sender = sender
+        self.update = update
+        self._body = body
+        self._max_wait = max_wait
+        self._future: asyncio.Future[Result | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._ended_by: ClientClosed | None = None
+
+    @property
+    def owner(self) -> Call:
+        """Itself: what one call gave is never replaced by what another gave."""
+        return self
+
+    def lead(self, entry: Entry) -> None:  # noqa: ARG002 - of the protocol
+        """The entry is at the head of its lane: this call sends it."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def hurry(self, entry: Entry) -> None:
+        """It is sent ahead of bulk anyway."""
+
+    def deliver(self, entry: Entry, result: Result) -> None:  # noqa: ARG002 - of the protocol
+        """The entry is settled."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(result)
+
+    async def send(self) -> Applied:
+        """Send the update, or share the outcome of the same one.
+
+        Raises:
+            XMediaMetaError: what became of it instead.
+        """
+        task = self._task = asyncio.current_task()
+        cancelling = task.cancelling() if task is not None else 0
+        try:
+            return await self._sent()
+        except asyncio.CancelledError:
+            # The same care as asyncio.timeout takes: a cancellation from outside wins over ours.
+            if self._ended_by is None or task is None or task.uncancel() > cancelling:
+                raise
+        raise copy.copy(self._ended_by)
+
+    def close(self, error: ClientClosed) -> None:
+        """The client is closed: the call ends with this error, whatever it waits for."""
+        if self._ended_by is None and self._task is not None:
+            self._ended_by = error
+            self._task.cancel()
+
+    async def _sent(self) -> Applied:
+        update, sender = self.update, self._sender
+        entry, leads = sender.lanes.add(update, self._body, update.account, self)
+        settled = False
+        try:
+            result = None if leads else await self._turn(entry)
+            if result is not None:
+                settled = True
+                return self._told(entry, result, shared=True)
+            result = await self._delivered(entry)
+            settled = not isinstance(result, RateLimitWaitTooLong)  # the others may have more time
+        finally:
+            if not settled:
+                sender.withdraw(entry, (self,))
+        if settled:
+            sender.settle(entry, result)
+        return self._told(entry, result, shared=False)
+
+    async def _delivered(self, entry: Entry) -> Result:
+        """Send an entry that this call leads."""
+        accounts, name = self._sender.accounts, self.update.account
+        try:
+            account = accounts.peek(name) or await accounts.get(name)
+        except XMediaMetaError as error:
+            return error
+        account.users += 1
+        try:
+            return await self._sender.deliver(account, entry, max_wait=self._max_wait)
+        finally:
+            account.users -= 1
+
+    async def _turn(self, entry: Entry) -> Result | None:
+        """Wait for the outcome that another brings, or (None) until this one must lead."""
+        self._future = self._sender.loop.create_future()
+        self._sender.lanes.hurry(entry)
+        self._look(self._max_wait)
+        try:
+            return await self._future
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _look(self, patience: float | None) -> None:
+        """Wait no longer where the account's window opens too late; a server that is slow to answer is another matter.
+
+        Args:
+            patience: seconds that the call would wait for a window from now on.
+        """
+        future = self._future
+        if patience is None or self._max_wait is None or future is None or future.done():
+            return
+        account = self._sender.accounts.seen(self.update.account)
+        if account is not None and account.gate.shut_for(patience):
+            future.set_exception(account.gate.too_long(self._max_wait))
+        else:
+            self._timer = self._sender.loop.call_later(max(self._max_wait, 0.1), self._look, 0.0)
+
+    def _told(self, entry: Entry, result: Result, *, shared: bool) -> Applied:
+        update = self.update
+        if isinstance(result, Reply):
+            return Applied(
+                update=update,
+                transaction_id=result.transaction_id,
+                attempts=entry.attempts,
+                warnings=result.warnings,
+                raw_metadata=result.raw_metadata,
+            )
+        # One exception object must not be raised in two tasks: each would add its frames to the same traceback.
+        error = copy.copy(result) if shared else result
+        error.about(update.id, update.ref, update.account, entry.attempts)
+        raise error
+
+    def __repr__(self) -> str:
+        return f"<Call for {self.update.id}>"
