@@ -72,7 +72,7 @@ class Reject(Struct, frozen=True, gc=False, kw_only=True):
         line: where the row begins, or None for the file as a whole.
         member: the member or header at fault, safe to show; empty for the whole line.
         rule: what is wrong, safe to show.
-        raw: the line as it stands in the file, or its cells by header, untrusted.
+        raw: the line as it stands in the file, less its line feed, or its cells by header; untrusted.
         fatal: nothing after it in this file was read, so it cannot be skipped.
     """
 
