@@ -245,7 +245,15 @@ class JournalRun:
             last = tasks[-1]
             shelf.after = (last.due, last.seq)
 
+    async def settled(self) -> AsyncIterable[TaskRecord]:
+        """The rows that need no request: unchanged, ended in an earlier sitting, or invalid."""
+        return await self._journal.results(self.record, ("applied", "unchanged", "failed", "expired", "invalid"))
+
     # Finishing
+
+    def unsure(self, task: Drawn) -> None:
+        """A task was sent, and how it ended is not known: it stays pending, and so does what its media was last sent."""
+        self._drawn.pop(task.seq, None)
 
     def finish(self, finished: Finished) -> asyncio.Future[None]:
         """Record how a task ended; the future is done when that is committed, or fails with a `JournalError`."""

@@ -124,3 +124,5 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     transaction_id: str | None
     settled_at: str | None
     passed: str | None
+    body: str | None
+    send_before: float | None

@@ -266,16 +266,18 @@ class Store:
         chosen = f" AND state IN ({', '.join('?' * len(states))})" if states else ""
         rows = self._db.execute(
             "SELECT seq, source, media_id, account, ref, state, attempts, status, error, problem, transaction_id,"
-            f" settled_at, passed FROM task WHERE load = ?{chosen} ORDER BY seq",
+            f" settled_at, passed, body, send_before FROM task WHERE load = ?{chosen} ORDER BY seq",
             (load, *states),
         )
         for row in rows:
             seq, source, media_id, account, ref, state, *rest = row
-            attempts, status, error, problem, transaction_id, settled_at, passed = rest
+            attempts, status, error, problem, transaction_id, settled_at, passed, body, send_before = rest
             yield TaskRecord(
                 seq=seq, source=source, id=media_id, account=account or None, ref=ref, state=state, attempts=attempts,
                 status=status, error=error, problem=problem, transaction_id=transaction_id, settled_at=settled_at,
                 passed=passed,
+                body=body,
+                send_before=send_before,
             )  # fmt: skip
 
     def place(self, base_url: str) -> int:
