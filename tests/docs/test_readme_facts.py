@@ -204,7 +204,7 @@ def test_the_bounds_of_text() -> None:
     inside = False
     for line in lines:
         inside ^= line.startswith("```")
-        assert inside or line.startswith("|") or len(line) <= 130, line
+        assert inside or line.startswith("|") or len(line) <= 120, line
 
 
 def test_schema_is_printed() -> None:
