@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from xmediameta.errors import InvalidUpdate
-from xmediameta.flat import COLUMN_NAMES, columns_for, read_header
+from xmediameta.flat import COLUMN_NAMES, Flaw, columns_for, read_header
 from xmediameta.models import Metadata, Update
 from xmediameta.shortform import SHORT_FORMS
 
@@ -137,6 +137,9 @@ def test_account_ref_and_deadline():
         ({"stickers": '[{"id":7}]'}, "stickers[].id: must be text in quotes, not a number"),
         ({"stickers": '[{"idd":"7"}]'}, "did you mean 'id'?"),
         ({"stickers": "[" * 100_000}, "stickers: broken JSON: nested too deeply"),
+        ({"alt_text": "#N/A"}, "alt_text: #N/A is what a formula shows that failed, and no value"),
+        ({"alt_text": "a", "account": " #REF! "}, "account: #REF! is what a formula shows that failed"),
+        ({"allowed_domains": "example.com|#NAME?"}, "allowed_domains: #NAME? is what a formula shows that failed"),
         ({"preview_media_id": "1.1E+18"}, "preview_media_id: '1.1E+18' was written as a number"),
         ({"preview_media_id": "3_12"}, "preview_media_id: '3_12' is a media key"),
         ({"alt_text": "a", "ref": "\x1b[2J", "id": "\x1b[2J"}, "'\\x1b[2J' is not a media id"),
@@ -159,6 +162,29 @@ def test_faults_name_the_header_as_it_was_written():
     assert str(caught.value) == (
         "Countries (yes) and no-go: exactly one of Countries (yes) and no-go must hold countries; both are filled"
     )
+
+
+def test_a_flaw_tells_the_columns_by_their_places():
+    columns, _ = read_header(["_note", "id", "blocked_countries", "Alt Text", "allowed_countries", "origin_id", ""])
+    for cells, places in (
+        (["", "x", "", "a", "", "", ""], (1,)),
+        (["", "1", "", "a" * 1001, "", "", ""], (3,)),
+        (["", "1", "us", "", "de", "", ""], (2, 4)),
+        (["", "1", "usa", "", "", "", ""], (2,)),
+        (["", "1", "", "a", "", "7", ""], ()),  # the column that is missing
+        (["", "1", "", "a", "", "", "x"], (6,)),
+        (["", "1", "", "", "", "", ""], ()),
+    ):
+        flaw = columns.read(cells)
+        assert isinstance(flaw, Flaw)
+        assert flaw.places == places
+        with pytest.raises(InvalidUpdate) as caught:
+            columns.update(cells)
+        assert (caught.value.member, caught.value.rule) == (flaw.member, flaw.rule)
+
+
+def test_a_hashtag_is_a_text_like_any_other():
+    assert row(id="1", alt_text="#WOW!").metadata == Metadata.of(alt_text="#WOW!")
 
 
 def test_both_geo_lists_pass_only_where_rules_are_set_aside():

@@ -15,9 +15,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from xmediameta.errors import InvalidUpdate
 from xmediameta.explain import Fault
-from xmediameta.flat import Columns, read_header
+from xmediameta.flat import Columns, Flaw, read_header
 from xmediameta.text import counted, printable
 
 from .rows import LINE_LIMIT, ReadOptions, Reject, Row, Stream
@@ -128,11 +127,10 @@ class _Table(Struct, frozen=True):
         elif damaged:
             member, rule = _damage(cells, self.headers)
         if not rule:
-            try:
-                update = self.columns.update(cells, strict=self.strict)
+            update = self.columns.read(cells, strict=self.strict)
+            if not isinstance(update, Flaw):
                 return Row(self.file, line, update, self.columns.passed(cells))
-            except InvalidUpdate as error:
-                member, rule = error.member, error.rule
+            member, rule = update.member, update.rule
         raw = {header: cell for header, cell in zip(self.headers, cells, strict=False) if header or cell}
         return Reject(file=self.file, line=line, member=member, rule=rule, raw=raw)
 

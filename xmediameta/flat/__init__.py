@@ -1,0 +1,14 @@
+"""A table's columns and cells, read as updates; CSV, Excel and Parquet share them.
+
+A column is a short form (`alt_text`), a dotted path of the wire (`sensitive_media_warning.adult_content`), or one of
+`id`, `account`, `ref`, `send_before`. Headers are read once, into `Columns`; each row is then a sequence of cells.
+Faults name the header as its writer spelled it, since that is what can be found in the file.
+"""
+
+from __future__ import annotations
+
+from .cells import COLUMN_NAMES, Kind, seconds_of
+from .columns import Column, Columns, Flaw
+from .header import columns_for, read_header
+
+__all__ = ["COLUMN_NAMES", "Column", "Columns", "Flaw", "Kind", "columns_for", "read_header", "seconds_of"]
