@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import copy
 from math import inf
-from typing import Final
 
+from .apps import Group, Stop
 from .credentials import Credential, Secret
 from .errors import XMediaMetaError
-from .gate import AppGroup, Gate
+from .gate import Gate
 from .transport import Session
 from .verdict import ForbiddenStreak
-from .windows import Window
-
-PROBE_EVERY: Final = 60.0
 
 
 class Signature:
@@ -41,35 +38,6 @@ class Signature:
 
     def __repr__(self) -> str:
         return "<Signature ****>"
-
-
-class Stop:
-    """Why an account or an app is out, and when the next probe may go."""
-
-    __slots__ = ("error", "probe_at", "prober")
-
-    def __init__(self, error: XMediaMetaError, now: float) -> None:
-        self.error = error
-        self.probe_at = now + PROBE_EVERY
-        self.prober: object = None
-
-    def holds(self, now: float, who: object) -> bool:
-        """Whether `who` may not go now; a probe may, and try again."""
-        return now < self.probe_at and (who is None or who is not self.prober)
-
-    def probe(self, now: float, who: object) -> None:
-        """`who` goes, to see whether it still holds."""
-        self.probe_at, self.prober = now + PROBE_EVERY, who
-
-
-class Group(AppGroup):
-    """The accounts of one app, with what stops them all (no credits, a cap, a wrong address)."""
-
-    __slots__ = ("stop",)
-
-    def __init__(self, window: Window) -> None:
-        super().__init__(window)
-        self.stop: Stop | None = None
 
 
 class Account:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Final, cast
 
-from .account import PROBE_EVERY, Account, Group, Signature, Stop
+from .account import Account, Signature
+from .apps import PROBE_EVERY, Group, Stop
 from .clock import ServerClock
 from .credentials import BearerToken, Credential
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError

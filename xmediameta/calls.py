@@ -129,11 +129,12 @@ class Call:
         future = self._future
         if patience is None or self._max_wait is None or future is None or future.done():
             return
-        account = self._sender.accounts.seen(self.update.account)
-        if account is not None and account.gate.shut_for(patience):
+        account, loop = self._sender.accounts.seen(self.update.account), self._sender.loop
+        until = None if account is None else account.gate.shut_until(interactive=True)
+        if account is not None and until is not None and until - loop.time() > patience:
             future.set_exception(account.gate.too_long(self._max_wait))
         else:
-            self._timer = self._sender.loop.call_later(max(self._max_wait, 0.1), self._look, 0.0)
+            self._timer = loop.call_later(max(self._max_wait, 0.1), self._look, 0.0)
 
     def _told(self, entry: Entry, result: Result, *, shared: bool) -> Applied:
         update = self.update

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import inf
 
 from msgspec import Struct
 
+from .apps import Group
 from .errors import ClientClosed, RateLimitWaitTooLong
 from .ledger import Ledger, Ticket
 from .limits import WindowName
 from .pace import Pace, Pacer
 from .permits import WaitUntil
-from .windows import Window
 
-__all__ = ["AppGroup", "Gate", "Pace", "Wait"]
+__all__ = ["Gate", "Pace", "Wait"]
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -41,36 +40,6 @@ class Wait(Struct, frozen=True, kw_only=True):
     seconds: float
     reset_at: datetime
     waiting: int
-
-
-class AppGroup:
-    """The accounts of one app: their shared window, and the gates that it holds up."""
-
-    __slots__ = ("_held_up", "window")
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        self._held_up: OrderedDict[Gate, None] = OrderedDict()
-
-    def hold(self, gate: Gate, *, first: bool) -> None:
-        """The shared window holds a gate up, until it has changed; `first` ahead of the others."""
-        self._held_up[gate] = None
-        if first:
-            self._held_up.move_to_end(gate, last=False)
-
-    def forget(self, gate: Gate) -> None:
-        """The gate is closed."""
-        self._held_up.pop(gate, None)
-
-    def changed(self) -> None:
-        """The shared window may have changed: let in from the gates that it holds up, first come first served."""
-        for _ in range(len(self._held_up)):
-            gate = self._held_up.popitem(last=False)[0]
-            gate.pump()
-            if gate in self._held_up:
-                # Still held up, and so are those behind it. It keeps its place.
-                self._held_up.move_to_end(gate, last=False)
-                return
 
 
 class _Waiter:
@@ -99,15 +68,15 @@ class Gate:
     """
 
     __slots__ = (
-        "_account", "_bulk", "_checked_until", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer",
-        "_subscribers", "_timer", "_told_until", "_wall", "ledger", "waiting_until",
+        "_account", "_bulk", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer", "_subscribers",
+        "_sure_until", "_timer", "_told_until", "_wall", "ledger", "waiting_until",
     )  # fmt: skip
 
     def __init__(
         self,
         account: str | None,
         ledger: Ledger,
-        group: AppGroup,
+        group: Group,
         *,
         pace: Pace,
         on_wait: Callable[[Wait], None],
@@ -126,7 +95,7 @@ class Gate:
         self._subscribers: dict[Callable[[], None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._told_until = -inf
-        self._checked_until = -inf
+        self._sure_until: float | None = None  # as `shut_until` for whoever is at the head
         self._closed: ClientClosed | None = None
         self.waiting_until: float | None = None
 
@@ -162,7 +131,8 @@ class Gate:
         await self._pacer.start()
 
     def call_when_open(self, callback: Callable[[], None]) -> None:
-        """Call back once, when `try_enter` may succeed, or when the gate is closed."""
+        """Call back once: when `try_enter` may succeed, or it turns out that it will not for a while (`shut_until`)."""
+        self._sure_until = self.shut_until(interactive=False)  # whoever asks has seen this
         self._subscribers[callback] = None
         self.pump()
 
@@ -184,7 +154,7 @@ class Gate:
             interactive = bool(self._interactive)
             wait = self._refusal(interactive=interactive)
             if wait is not None:
-                self._hold(wait)
+                self._hold(wait, interactive=interactive)
                 return
             queue = self._interactive if interactive else self._bulk
             waiter = next(iter(queue))
@@ -194,7 +164,7 @@ class Gate:
         if self._subscribers:
             wait = self._refusal(interactive=False)
             if wait is not None:
-                self._hold(wait)
+                self._hold(wait, interactive=False)
                 return
             self._call_back()
 
@@ -229,11 +199,10 @@ class Gate:
         error.about(None, None, self._account)
         return error
 
-    def shut_for(self, seconds: float) -> bool:
-        """Whether interactive calls have to wait longer than that for a window, as far as it is known."""
-        now = self._loop.time()
-        wait = self.ledger.refusal(now, interactive=True)
-        return wait is not None and wait.at is not None and wait.at - now > seconds
+    def shut_until(self, *, interactive: bool) -> float | None:
+        """Until when a window is closed, whatever the answers on their way tell (the loop's clock); else None."""
+        wait = self.ledger.refusal(self._loop.time(), interactive=interactive)
+        return wait.at if wait is not None and self._sure(wait, interactive=interactive) else None
 
     def local_time(self, at: float) -> datetime:
         """A monotonic time as an aware datetime of the local clock."""
@@ -260,7 +229,7 @@ class Gate:
         patience = None if max_wait is None else self._loop.call_later(max_wait, self._give_up, waiter)
         try:
             self.pump()
-            if self.waiting_until is not None and self.waiting_until > waiter.deadline:
+            if self._sure_until is not None and self._sure_until > waiter.deadline:
                 self._give_up(waiter)
             ticket = await waiter.future
         except BaseException:
@@ -283,30 +252,50 @@ class Gate:
         if wait is not None:
             self.waiting_until = wait.at
             return wait
-        self.waiting_until = None
+        self.waiting_until = self._sure_until = None
         at = self._pacer.wait_until(now)
         return None if at is None else WaitUntil(at, "user-15min")
 
-    def _hold(self, wait: WaitUntil) -> None:
+    def _hold(self, wait: WaitUntil, *, interactive: bool) -> None:
         """Whoever waits has to wait on."""
         if wait.window == "app-24hour":
             self._group.hold(self, first=bool(self._interactive))
         # A timer may fire a little early by the loop's resolution; the ledger would then refuse once more.
         self._set_timer(wait.at)
-        if wait.at is None or self.waiting_until is None:
+        if wait.at is None or self.waiting_until is None or not self._sure(wait, interactive=interactive):
+            self._sure_until = None
             return  # for an answer, or only for the pace
-        if wait.at > self._checked_until:
-            self._checked_until = wait.at
+        if wait.at != self._sure_until:
+            self._sure_until = wait.at
             for waiter in [w for w in (*self._interactive, *self._bulk) if wait.at > w.deadline]:
                 self._give_up(waiter)
-        if wait.at > self._told_until + 1.0 and not self.idle:
-            self._told_until = wait.at
+            self._call_back()  # a run may not want to wait so long
+        self._tell(wait, wait.at)
+
+    def _sure(self, wait: WaitUntil, *, interactive: bool) -> bool:
+        """Whether no answer on its way can change a refusal.
+
+        What is in flight may be in the least `remaining` that was told already: it is counted twice until it is
+        answered.
+        """
+        keep = 0 if interactive else self.ledger.keep
+        for window in self.ledger.windows:
+            left = window.left()
+            if window.name == wait.window and window.in_flight and left is not None:
+                # With more left than that it is a 429 that has closed the window.
+                return left > keep or left + window.in_flight <= keep
+        return True
+
+    def _tell(self, wait: WaitUntil, at: float) -> None:
+        """Tell `on_wait`, once for each wait."""
+        if at > self._told_until + 1.0 and not self.idle:
+            self._told_until = at
             self._on_wait(
                 Wait(
                     account=self._account,
                     window=wait.window,
-                    seconds=wait.at - self._loop.time(),
-                    reset_at=self.local_time(wait.at),
+                    seconds=at - self._loop.time(),
+                    reset_at=self.local_time(at),
                     waiting=len(self._interactive) + len(self._bulk) + len(self._subscribers),
                 )
             )

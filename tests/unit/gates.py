@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from xmediameta.apps import Group
 from xmediameta.clock import ServerClock
-from xmediameta.gate import AppGroup, Gate, Pace, Wait
+from xmediameta.gate import Gate, Pace, Wait
 from xmediameta.ledger import Ledger, Limits, Ticket
 from xmediameta.limits import RateLimit, WindowName
 from xmediameta.windows import Window
@@ -29,10 +30,10 @@ class Bench:
         self.pace: Pace = pace
         self.waits: list[Wait] = []
         self.starts: list[tuple[str, float]] = []
-        self.group = AppGroup(Window("app-24hour", self.clock, self.limits.app_24hour))
+        self.group = Group(Window("app-24hour", self.clock, self.limits.app_24hour))
         self.gate = self.another(None)
 
-    def another(self, name: str | None, group: AppGroup | None = None) -> Gate:
+    def another(self, name: str | None, group: Group | None = None) -> Gate:
         """A gate for an account of the same app."""
         group = group or self.group
         ledger = Ledger(self.clock, self.limits, group.window, keep=self.keep)

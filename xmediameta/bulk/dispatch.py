@@ -245,12 +245,12 @@ class Dispatch:
 
     def _await_gate(self, queue: AccountQueue) -> None:
         """An account, set aside, must wait for its window or the pace."""
-        account = queue.account
+        account, most = queue.account, self._options.max_wait
         if account is None:
             return
-        at, most = account.gate.waiting_until, self._options.max_wait
-        if at is not None:
-            if most is not None and at - self._loop.time() > most:
+        until = account.gate.shut_until(interactive=False)
+        if until is not None:
+            if most is not None and until - self._loop.time() > most:
                 self.stop_account(queue, account.gate.too_long(most, interactive=False))
                 return
             if self.dated:
@@ -262,8 +262,8 @@ class Dispatch:
 
     def _earliest(self, queue: AccountQueue) -> float:
         """When the next request of an account may leave at the earliest (Unix seconds), as far as it is known."""
-        at = queue.account.gate.waiting_until if queue.account is not None else None
-        return self._wall() + (max(0.0, at - self._loop.time()) if at is not None else 0.0)
+        until = None if queue.account is None else queue.account.gate.shut_until(interactive=False)
+        return self._wall() + (0.0 if until is None else max(0.0, until - self._loop.time()))
 
     def _expire(self, queue: AccountQueue, wall: float) -> bool:
         """End what had to be sent by then; whether there was any."""
