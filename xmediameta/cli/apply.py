@@ -1,0 +1,174 @@
+"""`apply`: check everything, agree on the cost, send, and say what came of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from xmediameta.credentials import BearerToken
+from xmediameta.readers import STDIN, Inputs, ReadOptions
+from xmediameta.text import counted, printable
+from xmediameta.transport import checked_base_url, is_loopback
+
+from .auth import credentials, without_credential
+from .check import Checked, Rejects, check
+from .looping import run_in_loop
+from .options import PRICE_DATE, ApplyOptions
+from .results import STDOUT, Results
+from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, send
+from .say import Reporter, lasting, money
+from .summary import Stop, Summary
+
+SAMPLE: Final = Path(__file__).with_name("sample.jsonl")
+
+
+def apply(options: ApplyOptions, reporter: Reporter) -> int:
+    """Run the command; its exit code.
+
+    Raises:
+        click.UsageError: options that do not go together; nothing was sent.
+    """
+    with ExitStack() as stack:
+        local = options.sandbox or is_loopback(checked_base_url(options.base_url, allow_insecure=True))
+        summary = Summary(unit_price=0.0 if local else options.price, max_cost=options.max_cost)
+        given = {} if options.sandbox else credentials(options, reporter)
+        if bound(options) == 0:
+            raise click.UsageError("the budget pays for no request at all; nothing was sent")
+        inputs = stack.enter_context(opened(options))
+        checked = _checked(options, inputs, reporter)
+        summary.counts.pending = checked.valid
+        summary.invalid = checked.invalid
+        stop = _refusal(options, checked, given) or _disagreement(options, checked, reporter, local=local)
+        if stop is None and (changed := inputs.changed()) is not None:
+            stop = Stop.of_input(str(changed), reason="input-changed")
+        if stop is not None:
+            summary.stops.append(stop)
+        else:
+            _send(options, inputs, given, checked, reporter, summary)
+        _tell(options, summary, reporter, local=local)
+        if options.as_json:
+            click.echo(msgspec.json.encode(summary.as_json()))
+        return summary.exit_code
+
+
+def opened(options: ApplyOptions) -> Inputs:
+    """The inputs of a run; without files, the bundled sample."""
+    files = options.files or (str(SAMPLE),)
+    reading = ReadOptions(strict=options.strict, passed=options.passed, renames=options.renames)
+    return Inputs(files, reading, kind=options.kind, stdin=sys.stdin.buffer if STDIN in files else None)
+
+
+def _checked(options: ApplyOptions, inputs: Inputs, reporter: Reporter) -> Checked:
+    if not options.skip_invalid:
+        return check(inputs, reporter)
+    with Rejects(options.rejects, inputs.names) as rejects:
+        return check(inputs, reporter, rejects=rejects)
+
+
+def _refusal(options: ApplyOptions, checked: Checked, given: dict[str | None, BearerToken]) -> Stop | None:
+    """Why nothing can be sent, from what the input holds."""
+    if checked.unreadable:
+        return Stop.of_input(f"{counted(checked.unreadable, 'fault')} in what could not be read on; nothing was sent")
+    if checked.invalid and not options.skip_invalid:
+        return Stop.of_input(f"{counted(checked.invalid, 'invalid row')}; nothing was sent")
+    if options.max_invalid is not None and checked.invalid > options.max_invalid:
+        return Stop.of_input(
+            f"{counted(checked.invalid, 'invalid row')}, more than --max-invalid {options.max_invalid:,}; "
+            "nothing was sent"
+        )
+    lacking = [] if options.sandbox else without_credential(checked.accounts, given)
+    return Stop.of_input("; ".join(lacking), reason="no-credential") if lacking else None
+
+
+def _disagreement(options: ApplyOptions, checked: Checked, reporter: Reporter, *, local: bool) -> Stop | None:
+    """Why nothing may be sent: what it costs was not agreed to."""
+    if local:
+        where = "a sandbox on this machine" if options.sandbox else printable(options.base_url, 200)
+        told = f"sending {counted(checked.valid, 'update')} to {where}: nothing is sent to X, and it costs nothing"
+        if options.sandbox:
+            told += f" (a window of {SANDBOX_LIMIT} requests per {lasting(SANDBOX_WINDOW)}, so there will be waits)"
+        reporter.info(told)
+        return None
+    cost = checked.valid * options.price
+    said = (
+        f"{counted(checked.valid, 'update')} cost {money(cost)}, retries aside "
+        f"({options.price:g} USD a request, the price of {PRICE_DATE})"
+    )
+    reporter.info(said, updates=checked.valid, cost_usd=round(cost, 6))
+    if cost <= options.ask_above or options.yes or options.max_cost is not None:
+        return None
+    if STDIN in options.files or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        needed = f"above {money(options.ask_above)}, --yes or --max-cost USD is needed; nothing was sent"
+        return Stop.of_input(needed, reason="not-confirmed")
+    if click.confirm("Send them?", err=True):
+        return None
+    return Stop.of_input("not confirmed; nothing was sent", reason="not-confirmed")
+
+
+def _send(
+    options: ApplyOptions,
+    inputs: Inputs,
+    given: dict[str | None, BearerToken],
+    checked: Checked,
+    reporter: Reporter,
+    summary: Summary,
+) -> None:
+    # Only accounts that have work: the run is over when none of these is left.
+    used = {
+        account: BearerToken(f"sandbox-{index}") if options.sandbox else given[account]
+        for index, account in enumerate(checked.accounts)
+    }
+    if not used:
+        return
+    with ExitStack() as stack:
+        results = None
+        if options.results is not None:
+            try:
+                results = stack.enter_context(Results(options.results, options.passed, inputs.names))
+            except OSError as error:
+                raise click.UsageError(f"--results: cannot be written: {error.strerror or error}") from None
+        stack.enter_context(reporter.log_records())
+        run_in_loop(partial(send, options, inputs, used, checked, reporter, results, summary), own=options.sandbox)
+        if results is not None:
+            _finish(results, reporter)
+
+
+def _finish(results: Results, reporter: Reporter) -> None:
+    try:
+        results.finish()
+    except OSError as error:
+        reporter.error(f"the results could not be put in order: {error.strerror or error}")
+    if results.path != STDOUT:
+        reporter.info(f"results: {results.path}")
+
+
+def _tell(options: ApplyOptions, summary: Summary, reporter: Reporter, *, local: bool) -> None:
+    for stop in summary.stops:
+        reporter.error(stop.message if stop.exit_code == 2 else f"stopped: {stop.message}")
+        if stop.exit_code != 2 and stop.action not in stop.message:
+            reporter.error(stop.action)
+    if not summary.requests and summary.exit_code == 2:
+        return
+    cost = "nothing was sent to X" if local else f"{money(summary.cost)} at most"
+    retries = f" ({counted(summary.retries, 'retry').replace('retrys', 'retries')})" if summary.retries else ""
+    reporter.info(
+        f"{counted(summary.total, 'row')} in {lasting(summary.seconds)}: {summary.told()}; "
+        f"{counted(summary.requests, 'request')}{retries}, {cost}",
+        **{} if not reporter.json else _for_log(summary),
+    )
+    if summary.counts.pending:
+        where = "--results PATH" if options.results in {None, STDOUT} else printable(str(options.results), 200)
+        reporter.warn(
+            f"{counted(summary.counts.pending, 'update')} pending ({where} tells which); this version keeps no "
+            "journal, so the same command sends all of them again"
+        )
+
+
+def _for_log(summary: Summary) -> dict[str, Any]:
+    return {"summary": summary.as_json()}

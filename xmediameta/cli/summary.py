@@ -1,0 +1,217 @@
+"""What a run came to: counts, the stop, the exit code, one JSON object for machines and a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from xmediameta.errors import (
+    BudgetReached,
+    ConfigurationError,
+    JournalError,
+    OutageTooLong,
+    RateLimited,
+    RateLimitWaitTooLong,
+    TransportError,
+    XMediaMetaError,
+)
+from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Unchanged
+from xmediameta.text import counted, printable
+
+SCHEMA_VERSION: Final = 1
+INTERRUPTED: Final = {2: 130, 15: 143}
+# Errors after which the same command may go on by itself, later; after all others somebody must act first.
+_PASSING: Final = (BudgetReached, RateLimitWaitTooLong, RateLimited, OutageTooLong, JournalError)
+_ACTIONS: Final[Mapping[type[XMediaMetaError], str]] = {
+    BudgetReached: "Run the rest with a higher bound.",
+    RateLimitWaitTooLong: "Run the rest once the window is open, or with a longer --max-wait.",
+    RateLimited: "Run the rest once the window is open.",
+    OutageTooLong: "Run the rest once X answers again.",
+    ConfigurationError: "Correct the option.",
+    TransportError: "Check the network and the base URL.",
+}
+
+
+class Counts(Struct):
+    """Rows by how they ended."""
+
+    applied: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    expired: int = 0
+    pending: int = 0
+
+    @property
+    def done(self) -> int:
+        """Rows that are settled."""
+        return self.applied + self.unchanged + self.failed + self.expired
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        match outcome:
+            case Applied():
+                self.applied += 1
+            case Unchanged():
+                self.unchanged += 1
+            case Failed():
+                self.failed += 1
+            case NotSent(reason="expired"):
+                self.expired += 1
+            case _:
+                self.pending += 1
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """Why a run ended early.
+
+    Attributes:
+        reason: a slug, such as `credits-depleted`.
+        account: whose stop it is, or None for the whole run.
+        action: what a person can do.
+        resume_at: when the same may go on, or None.
+        message: what happened, for people; not part of the JSON.
+        exit_code: 3 where it goes on by itself, 4 where a person must act.
+    """
+
+    reason: str
+    account: str | None
+    action: str
+    resume_at: datetime | None
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: XMediaMetaError) -> Stop:
+        """The stop that an error is."""
+        kind = next((kind for kind in _ACTIONS if isinstance(error, kind)), None)
+        reset_at = getattr(error, "reset_at", None)
+        return cls(
+            reason=f"budget-{error.budget}" if isinstance(error, BudgetReached) else _slug(type(error).__name__),
+            account=error.account if error.scope == "account" else None,
+            action=error.advice or (_ACTIONS[kind] if kind else "See the message, and run the rest once it is mended."),
+            resume_at=reset_at if isinstance(reset_at, datetime) else None,
+            message=str(error).removesuffix(f". {error.advice}") if error.advice else str(error),
+            exit_code=3 if isinstance(error, _PASSING) else 4,
+        )
+
+    @classmethod
+    def of_input(cls, message: str, *, exit_code: int = 2, reason: str = "invalid-input") -> Stop:
+        """A stop for what was read, or for what was not agreed to."""
+        mend = "Correct the input, or skip invalid rows with --skip-invalid."
+        action = mend if reason == "invalid-input" else message
+        return cls(reason=reason, account=None, action=action, resume_at=None, message=message, exit_code=exit_code)
+
+
+class Summary(Struct, kw_only=True):
+    """What a run came to.
+
+    Attributes:
+        invalid: rows that were not updates.
+        unit_price: in USD a request; 0 where nothing is sent to X.
+        signal: what interrupted the run, or None.
+        max_cost: the budget in USD from which the bound of requests was made, or None.
+        stops: all of them; the gravest decides.
+    """
+
+    counts: Counts = field(default_factory=Counts)
+    by_account: dict[str | None, Counts] = field(default_factory=dict[str | None, Counts])
+    invalid: int = 0
+    requests: int = 0
+    retries: int = 0
+    unit_price: float = 0.0
+    seconds: float = 0.0
+    signal: int | None = None
+    max_cost: float | None = None
+    stops: list[Stop] = field(default_factory=list[Stop])
+    seen: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
+
+    @property
+    def cost(self) -> float:
+        """In USD, at most: whether X bills failed calls is not known."""
+        return round(self.requests * self.unit_price, 6)
+
+    @property
+    def total(self) -> int:
+        """All rows of the input."""
+        return self.counts.done + self.counts.pending + self.invalid
+
+    @property
+    def stop(self) -> Stop | None:
+        """The gravest stop; the earliest of these."""
+        return max(self.stops, key=lambda stop: stop.exit_code if stop.exit_code != 2 else 9, default=None)
+
+    def note(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        self.counts.add(outcome)
+        account = outcome.update.account
+        if account not in self.by_account:
+            self.by_account[account] = Counts()
+        self.by_account[account].add(outcome)
+        if isinstance(outcome, NotSent) and outcome.error is not None and outcome.reason != "expired":
+            self.note_stop(outcome.error)
+
+    def note_stop(self, error: XMediaMetaError) -> None:
+        """Note what stopped an account or the run; the same stop of the same account counts once."""
+        if isinstance(error, BudgetReached) and error.budget == "requests" and self.max_cost is not None:
+            error = BudgetReached("money", limit=self.max_cost, spent=self.cost)
+        account = error.account if error.scope == "account" else None
+        key = (type(error).__name__, account)
+        if key not in self.seen:
+            self.seen.add(key)
+            self.stops.append(Stop.of(error))
+
+    @property
+    def exit_code(self) -> int:
+        """As DESIGN has it: the first of 130/143, 2 (nothing was sent), 4, 3, 1 that holds."""
+        if self.signal is not None:
+            return INTERRUPTED.get(self.signal, 128 + self.signal)
+        if self.stop is not None:
+            return self.stop.exit_code
+        if self.counts.pending:
+            return 3
+        return 1 if self.counts.failed or self.counts.expired or self.invalid else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        stop, counts = self.stop, self.counts
+        stopped = None
+        if self.signal is not None:
+            stopped = {"reason": "interrupted", "account": None, "action": "Run the rest again.", "resume_at": None}
+        elif stop is not None:
+            resume_at = stop.resume_at.isoformat(timespec="seconds") if stop.resume_at else None
+            stopped = {"reason": stop.reason, "account": stop.account, "action": stop.action, "resume_at": resume_at}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run": None,
+            "total": self.total,
+            "applied": counts.applied,
+            "unchanged": counts.unchanged,
+            "failed": counts.failed,
+            "expired": counts.expired,
+            "pending": counts.pending,
+            "invalid": self.invalid,
+            "requests": self.requests,
+            "retries": self.retries,
+            "cost_usd": self.cost,
+            "seconds": round(self.seconds, 3),
+            # Rows that name no account stand under the empty name.
+            "by_account": {account or "": counts for account, counts in self.by_account.items()},
+            "stopped": stopped,
+            "journal": None,
+        }
+
+    def told(self) -> str:
+        """`1,190 applied, 10 failed, 3 pending`."""
+        counts = self.counts
+        named = {
+            "applied": counts.applied, "unchanged": counts.unchanged, "failed": counts.failed,
+            "expired": counts.expired, "pending": counts.pending, "invalid": self.invalid,
+        }  # fmt: skip
+        return ", ".join(f"{value:,} {name}" for name, value in named.items() if value) or counted(0, "update")
+
+
+def _slug(name: str) -> str:
+    return printable("".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-"))
