@@ -16,13 +16,14 @@ from msgspec import Struct
 from .accounts import Accounts, Auth, AuthCallable, as_credential
 from .address import checked_base_url
 from .attempts import Retrier, RetryPolicy
-from .bulk import BulkRun, Options
+from .bulk import BulkRun, Journaled, Options
 from .calls import Call
 from .clock import ServerClock
 from .coalesce import Coalesce
 from .credentials import Credential
 from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
+from .journal import Journal
 from .ledger import NO_LIMITS, Limits
 from .limits import WindowName
 from .models import Metadata, Update, utc
@@ -183,6 +184,10 @@ class Client:
         max_requests: int | None = None,
         max_duration: float | None = None,
         lookahead: int = 10_000,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        run: str | None = None,
+        retry_failed: bool = False,
+        force: bool = False,
     ) -> BulkRun:
         """Send a stream of updates: an async context manager over their outcomes, in the order they end.
 
@@ -196,7 +201,14 @@ class Client:
             max_duration: seconds after which nothing more is sent.
             lookahead: how many updates are held at most while their account waits; among these, the earliest
                 `send_before` goes first.
+            journal: an open journal or the path of one. All updates are loaded into it first; what was sent already
+                costs nothing, each outcome is recorded before it is told, and the same run goes on where it stopped.
+            run: the name of the run in the journal.
+            retry_failed: send again what failed in an earlier sitting of the run.
+            force: send what is unchanged too.
         """
+        if journal is not None and not run:
+            raise ConfigurationError("a run in a journal needs a name: run='...'")
         options = Options(
             concurrency=self._concurrency if concurrency is None else concurrency,
             strict=self._strict,
@@ -206,7 +218,10 @@ class Client:
             max_duration=max_duration,
             lookahead=lookahead,
         )
-        return BulkRun(self._opened, updates, options, self._running)
+        journaled = None
+        if journal is not None and run:
+            journaled = Journaled(journal=journal, name=run, force=force, retry_failed=retry_failed)
+        return BulkRun(self._opened, updates, options, self._running, base_url=self._base_url, journaled=journaled)
 
     # What it knows
 

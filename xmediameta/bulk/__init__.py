@@ -4,7 +4,8 @@ Rooms: `run` (what the caller holds), `engine` (how it works), `source` (the cal
 sent next), `urgent` (ahead of bulk), `queues`, `rows` and `endings` (what becomes of each input), `crew` (the tasks).
 """
 
+from .journaled import Journaled
 from .options import Options
 from .run import BulkRun
 
-__all__ = ["BulkRun", "Options"]
+__all__ = ["BulkRun", "Journaled", "Options"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 from typing import Any, Protocol
 
@@ -46,20 +46,33 @@ class Halting(Protocol):
 class Dispatch:
     """Picks, sends, tries again and gives up, for one run.
 
+    Args:
+        recorded: waits until what has ended is recorded; a request counts as in flight until then.
+
     Attributes:
         requests, retries: sent so far.
+        before: requests of earlier sittings, which count for the budget too.
         in_flight: on the wire now.
         dated: whether any row has a `send_before`.
         hungry: whether more input could give the workers something to do.
     """
 
     __slots__ = (
-        "_delayed", "_endings", "_loop", "_options", "_pause", "_queues", "_run", "_sender", "_wall", "dated", "hungry",
-        "in_flight", "requests", "retries",
+        "_delayed", "_endings", "_loop", "_options", "_pause", "_queues", "_recorded", "_run", "_sender", "_wall",
+        "before", "dated", "hungry", "in_flight", "requests", "retries",
     )  # fmt: skip
 
-    def __init__(self, run: Halting, sender: Sender, queues: Queues, endings: Endings, options: Options) -> None:
+    def __init__(
+        self,
+        run: Halting,
+        sender: Sender,
+        queues: Queues,
+        endings: Endings,
+        options: Options,
+        recorded: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._run = run
+        self._recorded = recorded
         self._sender = sender
         self._loop = sender.loop
         self._wall: Callable[[], float] = sender.accounts.wall
@@ -68,7 +81,7 @@ class Dispatch:
         self._options = options
         self._delayed: dict[Entry, asyncio.TimerHandle] = {}
         self._pause: asyncio.TimerHandle | None = None
-        self.requests = self.retries = self.in_flight = 0
+        self.requests = self.retries = self.in_flight = self.before = 0
         self.dated = False
         self.hungry = True
 
@@ -118,7 +131,7 @@ class Dispatch:
                 return None
             if self.spent:
                 most = self._options.max_requests or 0
-                self._run.halt(BudgetReached("requests", limit=most, spent=self.requests), "budget")
+                self._run.halt(BudgetReached("requests", limit=most, spent=self.before + self.requests), "budget")
                 return None
             ticket = account.gate.try_enter()
             if ticket is None:
@@ -137,7 +150,7 @@ class Dispatch:
     def spent(self) -> bool:
         """Whether the run may send no more requests."""
         most = self._options.max_requests
-        return most is not None and self.requests >= most
+        return most is not None and self.before + self.requests >= most
 
     def _find(self, queue: AccountQueue) -> Job | None:
         """Find the account of the first queue; a job where that takes time."""
@@ -196,6 +209,8 @@ class Dispatch:
                 verdict, result = await sender.step(account, entry, result, bulk=True)
                 settled = True
                 self._act(queue, entry, result, verdict)
+            if self._recorded is not None:
+                await self._recorded()
         finally:
             self.in_flight -= 1
             queue.busy -= 1

@@ -77,7 +77,7 @@ class Endings:
         rows = self.own(entry)
         self._sender.withdraw(entry, rows)
         for row in rows:
-            self.deliver(NotSent(update=row.update, reason=reason, error=error))
+            row.end(NotSent(update=row.update, reason=reason, error=error), entry.attempts)
 
     def expire(self, entry: Entry, wall: float) -> None:
         """The rows that had to be sent by now end, of whichever run; the others go on with the entry."""
@@ -89,7 +89,7 @@ class Endings:
         self._sender.withdraw(entry, late, lead=True)
         entry.recompose(self._encode)
         for row in late:
-            row.run.deliver(NotSent(update=row.update, reason="expired"))
+            row.end(NotSent(update=row.update, reason="expired"), entry.attempts)
 
     # Plain 403s
 
@@ -109,7 +109,7 @@ class Endings:
         withheld, queue.withheld = queue.withheld, []
         for row, error in withheld:
             told = queue.stopped if isinstance(queue.stopped, AccountForbidden) else error
-            self.deliver(unsuccessful(row.update, told))
+            row.end(unsuccessful(row.update, told), error.attempts)
 
     def release_all(self) -> None:
         """Tell all that was withheld."""

@@ -14,14 +14,16 @@ from typing import Final
 
 from xmediameta.coalesce import Entry
 from xmediameta.errors import BudgetReached, XMediaMetaError
+from xmediameta.journal import Drawn, Finished, JournalRun
 from xmediameta.models import Update
-from xmediameta.outcomes import Outcome, Reason
+from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Reason, Unchanged
 from xmediameta.sender import Sender
 from xmediameta.wire import encode
 
 from .crew import Crew, Shelf
 from .dispatch import Dispatch
 from .endings import Endings
+from .journaled import JournalSource, TaskRow
 from .options import Options
 from .queues import Queues
 from .rows import Row, as_far_as_known, as_update, unsuccessful
@@ -38,30 +40,51 @@ class Engine:
 
     Args:
         finished: called when the run is over.
+        held: the run's place in a journal: tasks are drawn from there, and outcomes recorded before they are told.
+        tell_settled: whether rows of the journal that need no request are told too.
 
     Attributes:
         taken: updates drawn from the iterable.
         done: whether the run is over.
+        stopped_by: the error that stopped it, once it was told.
     """
 
     __slots__ = (
-        "_crew", "_deadline", "_drawing", "_encode", "_endings", "_finished", "_led", "_loop", "_options", "_queues",
-        "_sender", "_source", "_urgent", "dispatch", "done", "shelf", "taken",
+        "_crew", "_deadline", "_drawing", "_encode", "_endings", "_finished", "_held", "_led", "_loop", "_options",
+        "_queues", "_recording", "_sender", "_source", "_urgent", "dispatch", "done", "shelf", "stopped_by",
+        "taken",
     )  # fmt: skip
 
-    def __init__(self, sender: Sender, updates: Updates, options: Options, finished: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        updates: Updates,
+        options: Options,
+        finished: Callable[[], None],
+        *,
+        held: JournalRun | None = None,
+        tell_settled: bool = True,
+    ) -> None:
         self._sender = sender
         self._loop = sender.loop
         self._options = options
         self._finished = finished
         self._encode = partial(encode, strict=options.strict)
-        self._source = Source(updates)
+        self._held = held
+        self._recording: asyncio.Future[None] | None = None
         self._led: deque[Entry] = deque()
         self._crew = Crew(self._work, options.concurrency + _BESIDE, self._defect)
         self.shelf = Shelf(max(_UNREAD * options.concurrency, _LEAST_UNREAD), self._crew.call_one)
         self._queues = Queues(self._crew.call_one)
+        self._source: Source | JournalSource = (
+            Source(updates) if held is None else JournalSource(held, self._queues.away, tell_settled=tell_settled)
+        )
         self._endings = Endings(self, sender, self.shelf, self._encode, self._told)
-        self.dispatch = Dispatch(self, sender, self._queues, self._endings, options)
+        self.dispatch = Dispatch(
+            self, sender, self._queues, self._endings, options, None if held is None else self._recorded
+        )
+        if held is not None:
+            self.dispatch.before = held.requests
         self._urgent = Urgent(
             self.dispatch,
             self._queues,
@@ -74,6 +97,7 @@ class Engine:
         self._drawing = False
         self.taken = 0
         self.done = False
+        self.stopped_by: BaseException | None = None
 
     # Its life
 
@@ -106,6 +130,7 @@ class Engine:
     def told_error(self) -> BaseException | None:
         """The error that stopped the run, once."""
         error, self._endings.error = self._endings.error, None
+        self.stopped_by = self.stopped_by or error
         return error
 
     @property
@@ -138,6 +163,31 @@ class Engine:
         """A row has its outcome."""
         self._endings.deliver(outcome)
 
+    def record(self, outcome: Outcome, finished: Finished | None) -> None:
+        """Tell an outcome once it is committed; a follower's is committed with its leader's."""
+        held = self._held
+        if finished is not None and held is not None:
+            held.count(self.dispatch.requests, self.dispatch.retries)
+            self._recording = held.finish(finished)
+        if self._recording is None:
+            self.deliver(outcome)
+        else:
+            self._recording.add_done_callback(partial(self._tell_recorded, outcome))
+
+    def unsure(self, task: Drawn) -> None:
+        """A task was sent, and how it ended is not known."""
+        if self._held is not None:
+            self._held.unsure(task)
+
+    def _tell_recorded(self, outcome: Outcome, recording: asyncio.Future[None]) -> None:
+        if not recording.cancelled() and (error := recording.exception()) is not None:
+            self.halt(error, "run_stopped")
+        self.deliver(outcome)
+
+    async def _recorded(self) -> None:
+        if self._recording is not None and not self._recording.done():
+            await asyncio.wait((self._recording,))
+
     def wake(self) -> None:
         """There may be something to do."""
         if not self._drawing:  # the worker that draws will see it at once
@@ -163,7 +213,8 @@ class Engine:
     def _may_draw(self) -> bool:
         source = self._source
         return (
-            not (source.ended or source.busy or self.shelf.full)
+            not (source.busy or source.ended or self.shelf.full)
+            and source.ready
             and self._endings.reason is None
             and self._endings.open < self._options.lookahead
         )
@@ -175,6 +226,8 @@ class Engine:
             if self._source.error is not None:
                 self.halt(self._source.error, "run_stopped")
             return
+        if given is None:
+            return  # nothing now for an account that can be sent for
         self.taken += 1
         self._endings.open += 1
         self._drawing = True
@@ -184,6 +237,12 @@ class Engine:
             self._drawing = False
 
     def _take(self, given: object) -> None:
+        if isinstance(given, Drawn):
+            self._take_task(given)
+            return
+        if isinstance(given, Applied | Unchanged | Failed | NotSent):
+            self.deliver(given)
+            return
         update: Update | None = None
         try:
             update = as_update(given)
@@ -193,8 +252,18 @@ class Engine:
             error.about(shown.id, shown.ref, shown.account)
             self.deliver(unsuccessful(shown, error))
             return
+        self._put_in_lane(update, body, Row(self, update))
+
+    def _take_task(self, task: Drawn) -> None:
+        """A task of the journal, with the rows that share its request."""
+        self._endings.open += len(task.followers)
+        self._put_in_lane(task.update, task.body, TaskRow(self, task.update, task))
+        for update in task.followers:
+            self._put_in_lane(update, task.body, TaskRow(self, update, None))
+
+    def _put_in_lane(self, update: Update, body: bytes, row: Row) -> None:
         lanes, coalesce = self._sender.lanes, self._options.coalesce
-        entry, leads = lanes.add(update, body, update.account, Row(self, update), coalesce, self._encode)
+        entry, leads = lanes.add(update, body, update.account, row, coalesce, self._encode)
         if leads:
             self.lead(entry)
         elif update.send_before is not None and entry.ticket:

@@ -120,13 +120,14 @@ class Queues:
         wake: called when a queue has opened again.
     """
 
-    __slots__ = ("_by_name", "_last", "_open", "_wake", "forgot_some")
+    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._by_name: dict[str | None, AccountQueue] = {}
         self._open: deque[AccountQueue] = deque()
         self._last = 0
         self._wake = wake
+        self.away: set[str | None] = set()  # the accounts for which nothing can be sent now
         self.forgot_some = False  # whether an account was done with, and not stopped
 
     def __iter__(self) -> Iterator[AccountQueue]:
@@ -164,17 +165,21 @@ class Queues:
         """Take the first queue out of the open ones."""
         queue = self._open.popleft()
         queue.listed, queue.aside = False, True
+        self.away.add(queue.name)
         return queue
 
     def open(self, queue: AccountQueue) -> None:
         """A queue that was set aside may be asked again."""
         queue.aside = False
+        if queue.stopped is None:
+            self.away.discard(queue.name)
         if queue:
             self._list(queue)
-            self._wake()
+        self._wake()
 
     def close(self, queue: AccountQueue) -> None:
         """Take a queue out for good."""
+        self.away.add(queue.name)
         if queue.listed:
             self._open.remove(queue)
             queue.listed = False

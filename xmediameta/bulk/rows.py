@@ -67,6 +67,14 @@ class Row:
             )
         else:
             outcome = unsuccessful(update, about(update, entry, result))
+        self.end(outcome, entry.attempts)
+
+    def end(self, outcome: Outcome, attempts: int = 0) -> None:  # noqa: ARG002 - for rows that are recorded
+        """The row has its outcome.
+
+        Args:
+            attempts: requests that were sent for it.
+        """
         self.run.deliver(outcome)
 
 

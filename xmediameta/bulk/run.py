@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from xmediameta.errors import ClientClosed
+from xmediameta.journal import JournalRun
 from xmediameta.outcomes import Outcome
 from xmediameta.sender import Sender
+from xmediameta.wire import encode
 
 from .engine import Engine
+from .journaled import Held, Journaled
 from .options import Options
 from .source import Updates, check_updates
 
@@ -23,8 +27,20 @@ class BulkRun:
     it had taken, then raises the error that stopped it. Leaving the block early ends what is in flight.
     """
 
-    def __init__(self, opened: Callable[[], Sender], updates: Updates, options: Options, running: set[BulkRun]) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], Sender],
+        updates: Updates,
+        options: Options,
+        running: set[BulkRun],
+        *,
+        base_url: str = "",
+        journaled: Journaled | None = None,
+    ) -> None:
         check_updates(updates)
+        self._base_url = base_url
+        self._journaled = journaled
+        self._held: Held | None = None
         self._opened = opened
         self._updates = updates
         self._options = options
@@ -64,6 +80,11 @@ class BulkRun:
         return 0 if self._engine is None else self._engine.taken
 
     @property
+    def journal_run(self) -> JournalRun | None:
+        """The run in its journal, if it has one: its name, what loading changed, what was spent in all sittings."""
+        return None if self._held is None else self._held.run
+
+    @property
     def waiting_until(self) -> datetime | None:
         """When the first account goes on, where all that have work wait for a window; else None."""
         return None if self._engine is None else self._engine.waiting_until
@@ -71,7 +92,18 @@ class BulkRun:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise RuntimeError("a bulk run is used once")
-        self._engine = Engine(self._opened(), self._updates, self._options, self._finished)
+        sender, kept = self._opened(), self._journaled
+        if kept is not None:
+            encode_strictly = partial(encode, strict=self._options.strict)
+            self._held = await kept.start(self._base_url, self._updates, encode_strictly)
+        self._engine = Engine(
+            sender,
+            self._updates,
+            self._options,
+            self._finished,
+            held=None if self._held is None else self._held.run,
+            tell_settled=kept is None or kept.tell_settled,
+        )
         self._running.add(self)
         if self._stopped:
             self._engine.halt(None, "closed")
@@ -81,8 +113,14 @@ class BulkRun:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        stopped = self._engine.stopped_by
+        try:
             await self._engine.leave()
+        finally:
+            if self._held is not None:
+                await self._held.let_go(stopped)
 
     def __aiter__(self) -> Self:
         return self

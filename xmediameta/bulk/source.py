@@ -40,6 +40,8 @@ class Source:
 
     __slots__ = ("_items", "_since", "_task", "busy", "ended", "error", "waits")
 
+    ready = True  # whether the next item could be sent, whoever's it is
+
     def __init__(self, updates: Updates) -> None:
         self.waits = isinstance(updates, AsyncIterable)
         self._items = aiter(updates) if isinstance(updates, AsyncIterable) else iter(updates)

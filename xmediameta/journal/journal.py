@@ -185,7 +185,7 @@ class JournalRun:
     Attributes:
         record: the run as it stood when it was started.
         loaded: what loading its input changed.
-        requests, retries: sent for the run so far, over all its sittings; whoever sends counts here.
+        requests, retries: sent for the run so far, over all its sittings.
         failed: the error of the first commit that failed; nothing is recorded after it.
     """
 
@@ -202,6 +202,7 @@ class JournalRun:
         self.record = record
         self.loaded = loaded
         self.requests, self.retries = record.requests, record.retries
+        self._before = record.requests, record.retries
         self.failed: JournalError | None = None
         self._journal = journal
         self._store = store
@@ -252,8 +253,12 @@ class JournalRun:
     # Finishing
 
     def unsure(self, task: Drawn) -> None:
-        """A task was sent, and how it ended is not known: it stays pending, and so does what its media was last sent."""
+        """A task was sent, and how it ended is not known: it stays pending, and its media counts as unsure."""
         self._drawn.pop(task.seq, None)
+
+    def count(self, requests: int, retries: int) -> None:
+        """How many requests this sitting has sent so far; recorded with the next commit."""
+        self.requests, self.retries = self._before[0] + requests, self._before[1] + retries
 
     def finish(self, finished: Finished) -> asyncio.Future[None]:
         """Record how a task ended; the future is done when that is committed, or fails with a `JournalError`."""
