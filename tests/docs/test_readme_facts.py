@@ -7,6 +7,8 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -185,10 +187,14 @@ async def test_faults(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_layers() -> None:
-    """Every module stands in a layer, and none is named that is not there."""
-    named = {name for row in table("Contributing") for name in row[1].split(", ") if name != "…"}
-    modules = {path.stem for path in (ROOT / "xmediameta").iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert named <= modules
+    """The table has the layers that CI keeps, in their order."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = (one["layers"] for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
+    depth = {name.strip("() "): number for number, layer in enumerate(layers) for name in layer.split(":")}
+    rows = [[name for name in row[1].split(", ") if name != "…"] for row in table("Contributing")]
+    depths = [{depth[name] for name in names} for names in rows]
+    assert all(max(upper) < min(lower) for upper, lower in pairwise(depths))
+    assert {number for numbers in depths for number in numbers} == set(depth.values())
 
 
 def test_variables_of_the_environment_that_are_named() -> None:
