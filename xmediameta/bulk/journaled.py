@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -136,7 +136,7 @@ def _update(record: TaskRecord) -> Update:
 
 
 def _error(record: TaskRecord) -> XMediaMetaError:
-    said = json.loads(record.problem) if record.problem else {}
+    said: dict[str, Any] = json.loads(record.problem) if record.problem else {}
     if record.state == "invalid":
         return InvalidUpdate(str(said.get("member", "")), str(said.get("rule", "")))
     kind = getattr(errors, record.error or "", None)
@@ -264,15 +264,15 @@ def _one(given: object, encode: Callable[[Update], bytes]) -> Incoming:
 
 def _stopped(error: BaseException) -> str:
     """What the journal keeps of the error that stopped a run."""
-    told = isinstance(error, XMediaMetaError)
-    reset_at = getattr(error, "reset_at", None)
+    told = error if isinstance(error, XMediaMetaError) else XMediaMetaError(type(error).__name__)
+    reset_at: object = getattr(error, "reset_at", None)
     return json.dumps(
         {
             "reason": type(error).__name__,
-            "account": error.account if told else None,
-            "action": error.advice if told else "",
+            "account": told.account,
+            "action": told.advice,
             "resume_at": reset_at.isoformat() if isinstance(reset_at, datetime) else None,
-            "message": str(error) if told else type(error).__name__,
+            "message": str(told),
         },
         ensure_ascii=False,
     )
