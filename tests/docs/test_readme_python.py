@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.readme import block, run_python, run_shell
-from xmediameta import Client, CreditsDepleted, Metadata, Sandbox
+from xmediameta import Client, CreditsDepleted, Metadata, Sandbox, Update
 
 CAT = "1146654567674912769"
 DOG = "1146654567674912770"
@@ -51,6 +51,20 @@ async def test_bulk(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> Non
     unsent = capsys.readouterr().out.splitlines()
     assert {line.partition(":")[0] for line in unsent} == {"row 1 was not sent", "row 2 was not sent"}
     assert sandbox.applied[DOG] == {"alt_text": {"text": "A sleeping dog"}}
+
+
+async def test_journal(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    updates = [Update(CAT, Metadata.of(alt_text="A dancing cat"), ref=1), Update(DOG, Metadata.of(managed=True), ref=2)]
+    for outcomes in (["1 is Applied", "2 is Failed"], ["1 is Unchanged", "2 is Failed"]):
+        sandbox.script(DOG, ["400"] if not sandbox.received else [])
+        async with Client("TOKEN") as client:
+            await run_python(block("python", "journal"), client=client, updates=updates)
+        assert sorted(capsys.readouterr().out.splitlines()) == outcomes
+    assert sandbox.counts.requests == 2
+    assert (tmp_path / "runs.db").exists()
 
 
 async def test_invalid(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,13 +27,13 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"click", "rich", "uvloop"}:
+        if name.partition(".")[0] in {"click", "platformdirs", "rich", "uvloop"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: (
-    None if name.partition(".")[0] in {"click", "rich", "uvloop"} else found(name, package)
+    None if name.partition(".")[0] in {"click", "platformdirs", "rich", "uvloop"} else found(name, package)
 )
 sys.meta_path.insert(0, Absent())
 """
