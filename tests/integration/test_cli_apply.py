@@ -140,6 +140,23 @@ def test_results_that_cannot_be_written(apply: Callable[..., Ran], serve: Serve)
     assert "--results: cannot be written: No such file or directory" in ran.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_results_that_can_no_longer_be_written(apply: Callable[..., Ran], serve: Serve, folder: Path, name: str):
+    """Without results nobody would know what became of further rows: the run ends, and says why."""
+    (folder / name).symlink_to("/dev/full")
+    sandbox = serve(limit=None, latency=0.01)
+    ran = apply(sandbox, rows(2_000), "--results", name, "--json")
+    assert ran.code == 4
+    assert ran.json["stopped"]["reason"] == "results-failed"
+    assert "the results cannot be written: No space left on device" in ran.err
+    assert ran.json["applied"] == sandbox.counts.applied < 2_000
+    assert ran.json["applied"] + ran.json["pending"] == 2_000
+    assert "Traceback" not in ran.err
+    ran = apply(sandbox, rows(2, first=5_000), "--results", name, "--json")
+    assert (ran.code, ran.json["applied"]) == (4, 2)
+
+
 # Exit code 1
 
 
@@ -164,6 +181,15 @@ def test_failures_are_told_up_to_a_bound(apply: Callable[..., Ran], serve: Serve
     assert len([line for line in ran.err.splitlines() if line.startswith("updates.jsonl:")]) == 20
     assert "further failures are counted" in ran.err
     assert "1 applied, 30 failed" in ran.err
+
+
+def test_advice_is_told_once(apply: Callable[..., Ran], serve: Serve):
+    sandbox = serve()
+    for index in (1, 2, 3):
+        sandbox.script(str(index), ["404-unknown-media"])
+    ran = apply(sandbox, rows(4))
+    assert ran.code == 1
+    assert ran.err.count("A media id lives a limited time") == 1
 
 
 def test_what_expired(apply: Callable[..., Ran], serve: Serve):

@@ -90,7 +90,7 @@ def test_faults_are_shown_up_to_a_bound_and_all_are_counted(folder: Path, run: R
     [
         ("none.jsonl", None, "none.jsonl: no such file"),
         ("folder.jsonl", "folder", "folder.jsonl: is a folder"),
-        ("a.parquet", b"PAR1", "a.parquet: this version does not read Parquet yet"),
+        ("a.text", GOOD, "a.text: its name does not tell what it holds"),
         ("a.jsonl.gz", GOOD, "a.jsonl.gz: is not a gzip file"),
         ("a.jsonl", GOOD.decode().encode("utf-16"), "a.jsonl: is in UTF-16; save it as UTF-8"),
         ("a.csv", b"id,colour\n1,red\n", COLOUR),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -35,7 +36,8 @@ def apply(options: ApplyOptions, reporter: Reporter) -> int:
         click.UsageError: options that do not go together; nothing was sent.
     """
     with ExitStack() as stack:
-        local = options.sandbox or is_loopback(checked_base_url(options.base_url, allow_insecure=True))
+        insecure = os.environ.get("XMEDIAMETA_ALLOW_INSECURE") == "1"
+        local = options.sandbox or is_loopback(checked_base_url(options.base_url, allow_insecure=insecure))
         summary = Summary(unit_price=0.0 if local else options.price, max_cost=options.max_cost)
         given = {} if options.sandbox else credentials(options, reporter)
         if bound(options) == 0:
@@ -90,10 +92,9 @@ def _disagreement(options: ApplyOptions, checked: Checked, reporter: Reporter, *
     """Why nothing may be sent: what it costs was not agreed to."""
     if local:
         where = "a sandbox on this machine" if options.sandbox else printable(options.base_url, 200)
-        told = f"sending {counted(checked.valid, 'update')} to {where}: nothing is sent to X, and it costs nothing"
-        if options.sandbox:
-            told += f" (a window of {SANDBOX_LIMIT} requests per {lasting(SANDBOX_WINDOW)}, so there will be waits)"
-        reporter.info(told)
+        reporter.info(f"sending {counted(checked.valid, 'update')} to {where}; nothing is sent to X")
+        if options.sandbox and checked.valid > SANDBOX_LIMIT:
+            reporter.info(f"its window is {SANDBOX_LIMIT} requests in {SANDBOX_WINDOW:g} s, so there will be waits")
         return None
     cost = checked.valid * options.price
     said = (
@@ -135,15 +136,15 @@ def _send(
                 raise click.UsageError(f"--results: cannot be written: {error.strerror or error}") from None
         stack.enter_context(reporter.log_records())
         run_in_loop(partial(send, options, inputs, used, checked, reporter, results, summary), own=options.sandbox)
-        if results is not None:
-            _finish(results, reporter)
+        if results is not None and not results.failed:
+            _finish(results, reporter, summary)
 
 
-def _finish(results: Results, reporter: Reporter) -> None:
+def _finish(results: Results, reporter: Reporter, summary: Summary) -> None:
     try:
         results.finish()
     except OSError as error:
-        reporter.error(f"the results could not be put in order: {error.strerror or error}")
+        summary.stops.append(Stop.of_results(error))
     if results.path != STDOUT:
         reporter.info(f"results: {results.path}")
 

@@ -39,7 +39,7 @@ def time_left(
 
     Args:
         left: updates by account.
-        rate: updates a second while no window is closed.
+        rate: updates a second, waits included.
         lengths: seconds by name of window; one that is not here has an unknown length.
     """
     total = sum(left.values())

@@ -17,11 +17,12 @@ from rich.text import Text
 from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
 
-from .eta import DOCUMENTED, Window, time_left
-from .say import Reporter, lasting, money, number
+from .eta import Window, time_left
+from .say import Reporter, lasting, money, per_second
 from .summary import Summary
 
 _EVERY: Final = 30.0
+_EVERY_WAITING: Final = 300.0
 _SAME_WAIT: Final = 1.5  # seconds by which two estimates of one reset may differ
 _RATE_OVER: Final = 10.0
 
@@ -45,18 +46,23 @@ class Status:
 
     Args:
         accounts: updates by account, of the whole run.
-        local: whether it goes to a server on this machine, whose windows are measured.
+        lengths: seconds by name of window, where they are known; others are measured.
     """
 
     def __init__(
-        self, run: BulkRun, client: Client, summary: Summary, accounts: Mapping[str | None, int], *, local: bool
+        self,
+        run: BulkRun,
+        client: Client,
+        summary: Summary,
+        accounts: Mapping[str | None, int],
+        lengths: Mapping[str, float],
     ) -> None:
         self._run = run
         self._client = client
         self._summary = summary
         self._accounts = accounts
         self.total = sum(accounts.values())
-        self._lengths = dict(DOCUMENTED) if not local else {}
+        self._lengths = dict(lengths)
         self._resets: dict[tuple[str | None, str], datetime] = {}
         self._marks: list[tuple[float, int]] = []
         self._started = time.monotonic()
@@ -162,8 +168,9 @@ class Bar:
             parts.append((f"{status.failed:,} failed", "red"))
         if (until := status.waiting_until) is not None:
             parts.append((f"waiting until {until:%H:%M:%S}", "yellow"))
-        parts.append((f"{number(status.rate)}/s", ""))
-        parts.append((f"about {lasting(self._left)} left" if self._left is not None else "time left unknown", ""))
+        parts.append((per_second(status.rate), ""))
+        if self._left is not None:
+            parts.append((f"about {lasting(self._left)} left", ""))
         cost = status.cost
         parts.append((money(cost) if cost is not None else "nothing is sent to X", ""))
         for index, (text, style) in enumerate(parts):
@@ -173,7 +180,7 @@ class Bar:
 
 
 class Lines:
-    """A plain line at each wait, and every half minute."""
+    """A plain line at each wait, every half minute of work, and every five minutes of waiting."""
 
     interval = 0.5
 
@@ -191,9 +198,9 @@ class Lines:
         if until is not None and (self._until is None or abs((until - self._until).total_seconds()) > _SAME_WAIT):
             self._until = until
             self._say(f"waiting until {until:%H:%M:%S} for the rate limit", until=until.isoformat(timespec="seconds"))
-        elif time.monotonic() - self._told >= _EVERY:
+        elif time.monotonic() - self._told >= (_EVERY if until is None else _EVERY_WAITING):
             left = status.left
-            self._say(f"{number(rate)}/s" + (f", about {lasting(left)} left" if left is not None else ""))
+            self._say(per_second(rate) + (f", about {lasting(left)} left" if left is not None else ""))
 
     def close(self) -> None:
         """There is nothing to take away."""

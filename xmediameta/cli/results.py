@@ -48,6 +48,7 @@ class Results:
     def __init__(self, path: str, passed: Sequence[str], inputs: tuple[str, ...]) -> None:
         self.path = path
         self._file: IO[bytes] = sys.stdout.buffer if path == STDOUT else new_file(path, inputs, "the results")
+        self.failed = False
         self._rows = array("q")
         self._starts = array("q")
         self._at = 0
@@ -64,6 +65,9 @@ class Results:
 
         Args:
             index: the row's place in the input.
+
+        Raises:
+            OSError: it could not be written; nothing more will be.
         """
         update = row.update
         self._write(
@@ -80,14 +84,22 @@ class Results:
         )
 
     def invalid(self, index: int, reject: Reject) -> None:
-        """Write that a row was skipped, and why."""
+        """Write that a row was skipped, and why.
+
+        Raises:
+            OSError: it could not be written; nothing more will be.
+        """
         problem = f"{reject.member}: {reject.rule}" if reject.member else reject.rule
         unknown = dict.fromkeys((*_COLUMNS, *_FOUND))
         at = {"file": reject.file, "line": reject.line, "outcome": "invalid", "problem": problem, "attempts": 0}
         self._write(index, unknown | at)
 
     def flush(self) -> None:
-        """Hand over what was written."""
+        """Hand over what was written.
+
+        Raises:
+            OSError: it could not be written.
+        """
         self._file.flush()
 
     def finish(self) -> None:
@@ -96,7 +108,11 @@ class Results:
         Raises:
             OSError: the file cannot be written; it then holds all rows, in the order in which they ended.
         """
-        self.flush()
+        try:
+            self.flush()
+        except OSError:
+            self.failed = True
+            raise
         rows = self._rows
         in_order = all(before < after for before, after in pairwise(rows))
         if in_order or self.path == STDOUT or not Path(self.path).is_file():
@@ -120,7 +136,11 @@ class Results:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.path != STDOUT:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError:  # told before: what it still buffers cannot be written either
+                if not self.failed:
+                    raise
 
     def _write(self, index: int, record: Mapping[str, Any]) -> None:
         self._rows.append(index)
@@ -128,7 +148,13 @@ class Results:
         self._put(self._encode(record))
 
     def _put(self, line: bytes) -> None:
-        self._file.write(line)
+        if self.failed:
+            return
+        try:
+            self._file.write(line)
+        except OSError:
+            self.failed = True
+            raise
         self._at += len(line)
 
 

@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Final
 
 from xmediameta.bulk import BulkRun
@@ -21,11 +21,12 @@ from xmediameta.sandbox import Sandbox
 from xmediameta.text import counted, printable
 
 from .check import Checked
+from .eta import DOCUMENTED
 from .options import ApplyOptions
 from .progress import Bar, Lines, Status, View
 from .results import Results
 from .say import Reporter
-from .summary import INTERRUPTED, Stop, Summary
+from .summary import INTERRUPTED, Stop, Summary, without_advice
 
 SANDBOX_LIMIT: Final = 100
 SANDBOX_WINDOW: Final = 3.0
@@ -64,7 +65,7 @@ class Feed:
 
     def rest(self) -> None:
         """Write the rows that were not taken up before the run ended."""
-        if self._results is None or self.broken is not None:
+        if self._results is None or self._results.failed or self.broken is not None:
             return
         for index, item in self._items:
             if isinstance(item, Row):
@@ -115,7 +116,7 @@ async def send(
                 max_duration=options.max_duration,
             )
         )
-        status = Status(run, client, summary, checked.accounts, local=not summary.unit_price)
+        status = Status(run, client, summary, checked.accounts, _lengths(options, summary))
         view = _view(status, reporter)
         ticker = asyncio.create_task(_tick(view)) if view is not None else None
         try:
@@ -130,7 +131,10 @@ async def send(
             summary.requests, summary.retries = run.requests, run.retries
     if feed.broken is not None:
         summary.stops.append(Stop.of_input(str(feed.broken), exit_code=4, reason="input-changed"))
-    feed.rest()
+    try:
+        feed.rest()
+    except OSError as error:
+        summary.stops.append(Stop.of_results(error))
     counts = summary.counts
     counts.pending = checked.valid - counts.done
 
@@ -143,26 +147,46 @@ def bound(options: ApplyOptions) -> int | None:
     return min(bounds, default=None)
 
 
+def _lengths(options: ApplyOptions, summary: Summary) -> Mapping[str, float]:
+    """How long windows are, as far as that is known; another server on this machine may have any."""
+    if options.sandbox:
+        return {"user-15min": SANDBOX_WINDOW}
+    return DOCUMENTED if summary.unit_price else {}
+
+
 async def _collect(run: BulkRun, feed: Feed, reporter: Reporter, summary: Summary) -> None:
-    told = 0
     try:
         async for outcome in run:
-            row = feed.settle(outcome)
             summary.note(outcome)
-            summary.requests = run.requests
-            if isinstance(outcome, Failed):
-                told += 1
-                if told <= _FAILURES_TOLD:
-                    reporter.error(f"{row.where}: {outcome.error}", media_id=outcome.id, ref=outcome.ref)
-                elif told == _FAILURES_TOLD + 1:
-                    reporter.error("further failures are counted, and not told one by one; --results PATH lists them")
-            elif isinstance(outcome, Applied) and outcome.warnings:
-                said = "; ".join(warning.said() for warning in outcome.warnings)
-                reporter.warn(f"{row.where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
+            try:
+                row = feed.settle(outcome)
+            except OSError as error:
+                summary.stops.append(Stop.of_results(error))
+                run.stop()
+                continue
+            _tell(row, outcome, reporter, summary)
     except ConfigurationError:
         raise
     except XMediaMetaError as error:
         summary.note_stop(error)
+    except OSError as error:  # the row of an invalid line could not be written
+        summary.stops.append(Stop.of_results(error))
+
+
+def _tell(row: Row, outcome: Outcome, reporter: Reporter, summary: Summary) -> None:
+    """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success."""
+    if isinstance(outcome, Failed):
+        failed, error = summary.counts.failed, outcome.error
+        if failed <= _FAILURES_TOLD:
+            reporter.error(f"{row.where}: {without_advice(error)}", media_id=outcome.id, ref=outcome.ref)
+            if error.advice and error.advice not in summary.advice:
+                summary.advice.add(error.advice)
+                reporter.info(error.advice)
+        elif failed == _FAILURES_TOLD + 1:
+            reporter.error("further failures are counted, and not told one by one; --results PATH lists them")
+    elif isinstance(outcome, Applied) and outcome.warnings:
+        said = "; ".join(warning.said() for warning in outcome.warnings)
+        reporter.warn(f"{row.where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
 
 
 def _view(status: Status, reporter: Reporter) -> View | None:
@@ -193,7 +217,8 @@ def _interruptible(
         if view is not None:
             view.close()
         if results is not None:
-            results.flush()
+            with suppress(OSError):
+                results.flush()
         reporter.error(f"ended at once: {printable(summary.told())}; what was in flight may have been applied")
         os._exit(INTERRUPTED[number])
 

@@ -39,7 +39,7 @@ class Reporter:
         self.quiet = quiet
         self.verbose = verbose
         self.json = log_format == "json"
-        self.console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console = Console(stderr=True, markup=False, highlight=False, emoji=False)
 
     @property
     def on_terminal(self) -> bool:
@@ -94,7 +94,9 @@ class Reporter:
             sys.stderr.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
             sys.stderr.flush()
         else:
-            self.console.print(Text(text, style=_STYLES.get(level, "")))
+            # Words are kept whole where a person reads, and lines where a program does.
+            whole = not self.console.is_terminal
+            self.console.print(Text(text, style=_STYLES.get(level, "")), soft_wrap=whole)
 
 
 class _Handler(logging.Handler):
@@ -108,9 +110,9 @@ class _Handler(logging.Handler):
         self._reporter.record(record)
 
 
-def number(value: float) -> str:
-    """`1,204`."""
-    return f"{value:,.0f}"
+def per_second(rate: float) -> str:
+    """`1,204/s`, `0.6/s`."""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
 def money(usd: float) -> str:

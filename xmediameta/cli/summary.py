@@ -93,7 +93,7 @@ class Stop(Struct, frozen=True, kw_only=True):
             account=error.account if error.scope == "account" else None,
             action=error.advice or (_ACTIONS[kind] if kind else "See the message, and run the rest once it is mended."),
             resume_at=reset_at if isinstance(reset_at, datetime) else None,
-            message=str(error).removesuffix(f". {error.advice}") if error.advice else str(error),
+            message=without_advice(error),
             exit_code=3 if isinstance(error, _PASSING) else 4,
         )
 
@@ -103,6 +103,18 @@ class Stop(Struct, frozen=True, kw_only=True):
         mend = "Correct the input, or skip invalid rows with --skip-invalid."
         action = mend if reason == "invalid-input" else message
         return cls(reason=reason, account=None, action=action, resume_at=None, message=message, exit_code=exit_code)
+
+    @classmethod
+    def of_results(cls, error: OSError) -> Stop:
+        """The results cannot be written, so nobody would know what became of further rows."""
+        return cls(
+            reason="results-failed",
+            account=None,
+            action="Make room for the results.",
+            resume_at=None,
+            message=f"the results cannot be written: {error.strerror or error}",
+            exit_code=4,
+        )
 
 
 class Summary(Struct, kw_only=True):
@@ -114,6 +126,8 @@ class Summary(Struct, kw_only=True):
         signal: what interrupted the run, or None.
         max_cost: the budget in USD from which the bound of requests was made, or None.
         stops: all of them; the gravest decides.
+        advice: what was said already about failed rows, which is said once.
+        seen: kinds of stop and their accounts, each noted once.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -126,6 +140,7 @@ class Summary(Struct, kw_only=True):
     signal: int | None = None
     max_cost: float | None = None
     stops: list[Stop] = field(default_factory=list[Stop])
+    advice: set[str] = field(default_factory=set[str])
     seen: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
 
     @property
@@ -156,7 +171,7 @@ class Summary(Struct, kw_only=True):
     def note_stop(self, error: XMediaMetaError) -> None:
         """Note what stopped an account or the run; the same stop of the same account counts once."""
         if isinstance(error, BudgetReached) and error.budget == "requests" and self.max_cost is not None:
-            error = BudgetReached("money", limit=self.max_cost, spent=self.cost)
+            error = BudgetReached("money", limit=self.max_cost, spent=self.max_cost)
         account = error.account if error.scope == "account" else None
         key = (type(error).__name__, account)
         if key not in self.seen:
@@ -211,6 +226,11 @@ class Summary(Struct, kw_only=True):
             "expired": counts.expired, "pending": counts.pending, "invalid": self.invalid,
         }  # fmt: skip
         return ", ".join(f"{value:,} {name}" for name, value in named.items() if value) or counted(0, "update")
+
+
+def without_advice(error: XMediaMetaError) -> str:
+    """What an error says, without what to do about it: that is told once, and not for every row."""
+    return str(error).removesuffix(f". {error.advice}") if error.advice else str(error)
 
 
 def _slug(name: str) -> str:
