@@ -386,7 +386,7 @@ def test_one_account_stops_and_the_others_go_on(folder: Path, run: Run, serve: S
 
 
 def test_waits_are_told_in_plain_lines(apply: Callable[..., Ran], serve: Serve):
-    ran = apply(serve(limit=10, window=2), rows(12))
+    ran = apply(serve(limit=10, window=1), rows(12))
     assert ran.code == 0
     waits = [line for line in ran.err.splitlines() if "waiting until" in line]
     assert len(waits) >= 1

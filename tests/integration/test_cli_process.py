@@ -197,7 +197,7 @@ def terminal(argv: list[str], answer: bytes | signal.Signals | None = None) -> t
 
 def test_progress_on_a_terminal(folder: Path, serve: Serve):
     (folder / "a.jsonl").write_text(rows(30))
-    sandbox = serve(limit=20, window=2)
+    sandbox = serve(limit=20, window=1)
     sandbox.script("3", ["404"])
     code, shown = terminal(["apply", "a.jsonl", "--base-url", sandbox.url])
     assert code == 1

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from rich.console import Group
 from rich.live import Live
-from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -154,7 +153,10 @@ class Bar:
         bar.add_column(justify="right", no_wrap=True)
         share = f"{100 * done // total} %" if total else ""
         bar.add_row(ProgressBar(total=max(total, 1), completed=done), Text(f"{done:,} of {total:,}  {share}"))
-        self._live.update(Group(bar, Padding(self._line(), (0, 0))), refresh=True)
+        line = self._line()
+        # Room on the right for the ^C that a terminal echoes: a line that it breaks would not be taken away.
+        line.truncate(max(self._live.console.width - 4, 1), overflow="ellipsis")
+        self._live.update(Group(bar, line), refresh=True)
 
     def close(self) -> None:
         """Take the lines away, and give the cursor back."""
@@ -171,8 +173,8 @@ class Bar:
         parts.append((per_second(status.rate), ""))
         if self._left is not None:
             parts.append((f"about {lasting(self._left)} left", ""))
-        cost = status.cost
-        parts.append((money(cost) if cost is not None else "nothing is sent to X", ""))
+        if (cost := status.cost) is not None:
+            parts.append((money(cost), ""))
         for index, (text, style) in enumerate(parts):
             line.append("  ·  " if index else "", style="dim")
             line.append(text, style=style)

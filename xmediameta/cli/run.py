@@ -211,8 +211,8 @@ def _interruptible(
         if summary.signal is None:
             summary.signal = number
             run.stop()
-            flying = counted(run.in_flight, "request")
-            reporter.warn(f"stopping: {flying} in flight will finish; once more ends it at once")
+            flying = f"{counted(run.in_flight, 'request')} in flight will finish; " if run.in_flight else ""
+            reporter.warn(f"stopping: {flying}once more ends it at once")
             return
         if view is not None:
             view.close()

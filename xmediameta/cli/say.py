@@ -82,7 +82,8 @@ class Reporter:
         text = record.getMessage()
         if not self.json:
             at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-            noted = ", ".join(f"{name} {value}" for name, value in extras.items())
+            shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in extras.items()}
+            noted = ", ".join(f"{name} {value}" for name, value in shown.items())
             text = f"{at} {record.levelname.lower()}: {text}" + (f" [{noted}]" if noted else "")
         self._say(record.levelname.lower(), text, extras, logger=record.name)
 

@@ -1,0 +1,266 @@
+"""How a run stands: the numbers that `status` shows, as one object for machines and as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from xmediameta.journal import STATES, Journal, RunRecord, State
+from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
+from xmediameta.report.problem import ProblemGroup
+from xmediameta.text import counted, printable
+
+from .eta import DOCUMENTED, Window, time_left
+from .say import lasting, money
+from .stored import under_way, unit_price
+from .summary import SCHEMA_VERSION
+
+# FACTS, "Limits and price".
+_PER_15_MINUTES: Final = 500
+_PER_APP_AND_DAY: Final = 50_000
+_ACCOUNTS_SHOWN: Final = 20
+_STYLES: Final[Mapping[str, str]] = {
+    "working": "cyan",
+    "complete": "green",
+    "stopped": "yellow",
+    "cut-off": "red",
+    "unfinished": "yellow",
+}
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """How a run stands.
+
+    Attributes:
+        accounts: rows by account and state.
+        needed: requests that pending rows need, by account.
+        price: USD a request; 0 where nothing is sent to X.
+        rate: rows that end in a second, as seen while it was watched, or None.
+    """
+
+    journal: str
+    record: RunRecord
+    running: bool
+    accounts: Mapping[str, Mapping[State, int]]
+    needed: Mapping[str | None, int]
+    problems: tuple[ProblemGroup, ...]
+    price: float
+    rate: float | None = None
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Rows by state."""
+        return {state: sum(counts[state] for counts in self.accounts.values()) for state in STATES}
+
+    @property
+    def total(self) -> int:
+        """Rows of the input."""
+        return sum(self.counts.values())
+
+    @property
+    def settled(self) -> int:
+        """Rows that are not pending."""
+        return self.total - self.counts["pending"]
+
+    @property
+    def cost(self) -> float:
+        """USD, at most."""
+        return round(self.record.requests * self.price, 6)
+
+    @property
+    def stands(self) -> Standing:
+        """In words."""
+        return standing(self.record, running=self.running, pending=self.counts["pending"])
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As far as it can be told: from X's documented limits, or from the rate that was seen; else None."""
+        pending = self.counts["pending"]
+        if not pending:
+            return 0.0
+        windows: list[Window] = []
+        if self.price:
+            windows = [Window(None, "app-24hour", _PER_APP_AND_DAY, _PER_APP_AND_DAY, DOCUMENTED["app-24hour"])]
+            windows += [
+                Window(account, "user-15min", _PER_15_MINUTES, _PER_15_MINUTES, DOCUMENTED["user-15min"])
+                for account in self.needed
+            ]
+        bound = time_left(self.needed, windows, 0.0, DOCUMENTED)
+        if bound is not None:
+            return bound
+        return pending / self.rate if self.rate else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `status --json` prints; its names are those of the summary of `apply`."""
+        record, stopped = self.record, read_stopped(self.record.stopped)
+        left = self.seconds_left
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run": record.name,
+            "base_url": record.base_url,
+            "state": self.stands.kind,
+            "total": self.total,
+            **self.counts,
+            "requests": record.requests,
+            "retries": record.retries,
+            "cost_usd": self.cost,
+            "seconds_left": None if left is None else round(left, 1),
+            "by_account": self.accounts,
+            "problems": [_problem(group) for group in self.problems],
+            "working": {"pid": record.pid, "host": record.host, "since": record.started_at} if self.running else None,
+            "created_at": record.created_at,
+            "started_at": record.started_at,
+            "ended_at": record.ended_at,
+            "stopped": stopped,
+            "journal": self.journal,
+        }
+
+
+async def overview(journal: Journal, record: RunRecord, price: float, known: Overview | None = None) -> Overview:
+    """Look at a run.
+
+    Args:
+        price: USD a request to X.
+        known: what was seen before; its problems are kept while no row was added to them.
+    """
+    running = under_way(journal, record)
+    accounts: dict[str, dict[State, int]] = {}
+    needed: dict[str | None, int] = {}
+    for found in await journal.counts(record):
+        accounts.setdefault(found.account, dict.fromkeys(STATES, 0))[found.state] += found.rows
+        if found.requests_needed:
+            name = found.account or None
+            needed[name] = needed.get(name, 0) + found.requests_needed
+    seen = Overview(
+        journal=str(journal.path),
+        record=record,
+        running=running,
+        accounts=accounts,
+        needed=needed,
+        problems=(),
+        price=unit_price(record, price),
+    )
+    return with_problems(seen, await _problems(journal, seen, known))
+
+
+def with_problems(seen: Overview, problems: tuple[ProblemGroup, ...]) -> Overview:
+    """The same with its problems."""
+    fields = {name: getattr(seen, name) for name in seen.__struct_fields__}
+    return Overview(**{**fields, "problems": problems})
+
+
+def told(seen: Overview, *, most_problems: int) -> RenderableType:
+    """For people. What a file or a server said is escaped already, and nothing is taken for rich's markup."""
+    stands = seen.stands
+    lines: list[RenderableType] = [
+        Text.assemble((printable(seen.record.name, 300), "bold"), " to ", printable(seen.record.base_url, 300)),
+        Text(stands.text, _STYLES[stands.kind]),
+    ]
+    if stands.action:
+        lines.append(Text(stands.action))
+    lines += [Text(""), _rows(seen), Text(_spent(seen))]
+    if (left := _left(seen)) is not None:
+        lines.append(Text(left))
+    if len(seen.accounts) > 1:
+        lines += [Text(""), _accounts(seen)]
+    for group in seen.problems[:most_problems]:
+        lines += [Text(""), *_group(group)]
+    if (more := len(seen.problems) - most_problems) > 0:
+        lines += [Text(""), Text(f"and {counted(more, 'more kind')} of problem")]
+    return Group(*lines)
+
+
+def in_short(seen: Overview) -> str:
+    """One line: `3,000 of 10,000 done, 2 failed, 15.01 USD at most; about 1:00:00 left`."""
+    bad = "".join(f", {seen.counts[state]:,} {state}" for state in TROUBLED if seen.counts[state])
+    cost = f", {money(seen.cost)} at most" if seen.price else ""
+    left = _left(seen)
+    return f"{seen.settled:,} of {seen.total:,} done{bad}{cost}" + (f"; {left}" if left else "")
+
+
+def _rows(seen: Overview) -> Text:
+    text = Text(f"{counted(seen.total, 'row')}: ")
+    named = [(f"{number:,} {state}", state) for state, number in seen.counts.items() if number]
+    for index, (part, state) in enumerate(named):
+        text.append(", " if index else "")
+        text.append(part, "red" if state in TROUBLED else "")
+    return text if named else Text("0 rows")
+
+
+def _spent(seen: Overview) -> str:
+    retries = f" ({counted(seen.record.retries, 'retry').replace('retrys', 'retries')})" if seen.record.retries else ""
+    cost = f"{money(seen.cost)} at most" if seen.price else "nothing was sent to X"
+    return f"{counted(seen.record.requests, 'request')}{retries}, {cost}"
+
+
+def _left(seen: Overview) -> str | None:
+    pending = seen.counts["pending"]
+    if not pending:
+        return None
+    left = seen.seconds_left
+    if left is None:
+        return "time left unknown" if seen.running else None
+    goes = "left" if seen.running else "left once it goes on"
+    return f"about {lasting(left)} {goes}" + (", at X's documented limits" if seen.price else "")
+
+
+def _accounts(seen: Overview) -> Table:
+    states = [state for state, number in seen.counts.items() if number]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("account", overflow="ellipsis", max_width=40)
+    for state in ("rows", *states):
+        table.add_column(state, justify="right", no_wrap=True)
+    ordered = sorted(seen.accounts.items(), key=lambda item: -sum(item[1].values()))
+    for account, counts in ordered[:_ACCOUNTS_SHOWN]:
+        numbers = [sum(counts.values()), *(counts[state] for state in states)]
+        name = Text(printable(account, 100) if account else "(none named)")
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    if (more := len(ordered) - _ACCOUNTS_SHOWN) > 0:
+        table.add_row(f"and {more:,} more", *("" for _ in ("rows", *states)))
+    return table
+
+
+def _group(group: ProblemGroup) -> list[Text]:
+    kind = f" ({group.error})" if group.error and group.error != group.kind else ""
+    lines = [Text.assemble((f"{group.rows:,} {group.state}: {group.title}", "red"), printable(kind, 200))]
+    said = f": {group.example.text}" if group.example.text else ""
+    lines.append(Text(f"  e.g. {group.example.where()}{said}"))
+    if group.advice:
+        lines.append(Text(f"  {group.advice}", "dim"))
+    return lines
+
+
+def _problem(group: ProblemGroup) -> dict[str, Any]:
+    return {
+        "problem": group.kind,
+        "state": group.state,
+        "status": group.status,
+        "error": group.error,
+        "rows": group.rows,
+        "example": group.example,
+        "action": group.advice,
+    }
+
+
+async def _problems(journal: Journal, seen: Overview, known: Overview | None) -> tuple[ProblemGroup, ...]:
+    counts = seen.counts
+    if known is not None and known.record.load == seen.record.load and known.record.started_at == seen.record.started_at:
+        before = known.counts
+        if all(before[state] == counts[state] for state in TROUBLED):
+            return known.problems
+    if not any(counts[state] for state in TROUBLED):
+        return ()
+    problems = Problems()
+    async for row in await journal.results(seen.record, TROUBLED):
+        problems.add(row)
+    return tuple(problems.groups())
+
+
+def since(text: str | None) -> str:
+    """A time of the journal for people, or a dash."""
+    return clock(text) if text else "–"

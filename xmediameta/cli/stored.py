@@ -1,0 +1,87 @@
+"""Finding a run in a journal that is there already: nothing is made, and a name that is not known gets a suggestion."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import click
+
+from xmediameta.address import is_loopback
+from xmediameta.errors import JournalError
+from xmediameta.journal import Journal, RunRecord, journal_path
+from xmediameta.journal.lock import RunLock
+from xmediameta.text import printable
+
+_MOST_NAMED: Final = 10
+
+
+@asynccontextmanager
+async def stored(path: str | None) -> AsyncGenerator[Journal]:
+    """The journal at a path, or the person's own.
+
+    Raises:
+        click.ClickException: there is none, or it cannot be read.
+    """
+    if path == "none":
+        raise click.UsageError("--journal none: a run without a journal leaves nothing to look at")
+    try:
+        where = journal_path(path)
+        if not where.exists():
+            raise click.ClickException(
+                f"there is no journal at {printable(str(where))}: no run was made with it yet; "
+                "another is named with --journal PATH or XMEDIAMETA_JOURNAL"
+            )
+        async with await Journal.open(where) as journal:
+            yield journal
+    except JournalError as error:
+        raise click.ClickException(error.message) from None
+
+
+async def chosen(journal: Journal, name: str | None) -> RunRecord:
+    """The run of that name, or the last one.
+
+    Raises:
+        click.ClickException: there is no such run.
+    """
+    record = await journal.run(name)
+    if record is not None:
+        return record
+    names = [run.name for run in await journal.runs()]
+    where = printable(str(journal.path))
+    if name is None or not names:
+        raise click.ClickException(f"the journal {where} holds no run yet")
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        hint = "did you mean " + " or ".join(_shown(other) for other in close) + "?"
+    else:
+        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        hint = "it holds " + ", ".join(_shown(other) for other in names[:_MOST_NAMED]) + more
+    raise click.ClickException(f"there is no run {_shown(name)} in {where}; {hint}")
+
+
+def under_way(journal: Journal, record: RunRecord) -> bool:
+    """Whether a process holds the run now."""
+    # A run that has ended, or was never begun, is not asked: asking takes its lock for a moment.
+    if record.started_at is None or record.ended_at is not None:
+        return False
+    try:
+        lock = RunLock(journal.path, record.name, "")
+    except JournalError:
+        return True
+    except (sqlite3.Error, OSError):
+        return False
+    lock.release()
+    return False
+
+
+def unit_price(record: RunRecord, price: float) -> float:
+    """USD a request of a run; 0 where it went to a server on this machine."""
+    return 0.0 if is_loopback(record.base_url) else price
+
+
+def _shown(name: str) -> str:
+    return repr(printable(name, 200))
