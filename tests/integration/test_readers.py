@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from xmediameta.models import Metadata, Update
-from xmediameta.readers import LINE_LIMIT, Inputs, Kind, ReadOptions, Reject, Row
+from xmediameta.readers import LINE_LIMIT, Inputs, Reject, Row
+
+from .reading import lines, read
 
 GOOD = b'{"id":"1","metadata":{"alt_text":{"text":"a"}}}'
 BOTH_LISTS = (
@@ -36,16 +38,6 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         return name
 
     return write
-
-
-def read(*names: str, kind: Kind | None = None, stdin: bytes | None = None, **options: object) -> list[Row | Reject]:
-    given = ReadOptions(**options)  # type: ignore[arg-type]
-    with Inputs(names, given, kind=kind, stdin=None if stdin is None else io.BytesIO(stdin)) as inputs:
-        return list(inputs.rows())
-
-
-def lines(found: list[Row | Reject]) -> list[str]:
-    return [f"{item.where}: ok" if isinstance(item, Row) else str(item) for item in found]
 
 
 # JSONL
@@ -234,12 +226,15 @@ def test_pass_and_map(put: Put):
         ("u.jsonl", b"\0" + GOOD, "begins with a NUL byte: it may be in UTF-16"),
         ("u.csv", "id,alt_text".encode("utf-16-le"), "begins with a NUL byte: it may be in UTF-16"),
         ("u.jsonl.gz", GOOD, "is not a gzip file, though its name ends in .gz"),
-        ("u.jsonl.gz", gzip.compress(GOOD)[:-5], "the gzip data is broken: Compressed file ended"),
+        ("u.jsonl.gz", gzip.compress(GOOD)[:-5], "the gzip data ends too early; was a copy or a download cut off?"),
         ("u.jsonl.gz", gzip.compress(GOOD) + b"more", "the gzip data is broken: Not a gzipped file"),
-        ("u.jsonl.gz", gzip.compress(GOOD)[:12] + b"\xff" * 30, "the gzip data is broken"),
+        ("u.jsonl.gz", gzip.compress(GOOD)[:-8] + b"\xff" * 8, "the gzip data is broken: CRC check failed"),
+        ("u.jsonl.gz", gzip.compress(GOOD)[:10] + b"\xff" * 30, "the gzip data is broken: Error -3"),
         ("u.csv", b"PK\x03\x04....", "is an Excel file or a ZIP archive"),
-        ("u.xlsx", b"", "this version does not read Excel yet; save it as CSV or JSONL"),
-        ("u.parquet", b"", "this version does not read Parquet yet"),
+        ("u.csv", b"\xd0\xcf\x11\xe0....", "is an old Excel file, not text; --format excel reads it"),
+        ("u.csv", b"PAR1....", "is a Parquet file, not text; --format parquet reads it"),
+        ("u.parquet.gz", gzip.compress(b"PAR1"), "is packed a second time; unpack it to u.parquet"),
+        ("u.xlsx.zst", b"", "is packed a second time; unpack it to u.xlsx"),
         ("u.txt", GOOD, "its name does not tell what it holds"),
         ("u", GOOD, "say it with --format"),
     ],

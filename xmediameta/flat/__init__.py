@@ -7,8 +7,20 @@ Faults name the header as its writer spelled it, since that is what can be found
 
 from __future__ import annotations
 
-from .cells import COLUMN_NAMES, Kind, seconds_of
+from .cells import COLUMN_NAMES, READERS, Kind, Path, checked_seconds, seconds_of
 from .columns import Column, Columns, Flaw
 from .header import columns_for, read_header
 
-__all__ = ["COLUMN_NAMES", "Column", "Columns", "Flaw", "Kind", "columns_for", "read_header", "seconds_of"]
+__all__ = [
+    "COLUMN_NAMES",
+    "READERS",
+    "Column",
+    "Columns",
+    "Flaw",
+    "Kind",
+    "Path",
+    "checked_seconds",
+    "columns_for",
+    "read_header",
+    "seconds_of",
+]

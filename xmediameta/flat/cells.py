@@ -42,6 +42,16 @@ def seconds_of(moment: datetime | float) -> int:
     return int(moment)
 
 
+def checked_seconds(seconds: float) -> None:
+    """Refuse what was meant in milliseconds.
+
+    Raises:
+        ValueError: a time after the year 9999.
+    """
+    if seconds > _LAST_SECOND:
+        raise ValueError("is in seconds; this looks like milliseconds")
+
+
 def _read_id(cell: str) -> str:
     text = cell.strip()
     if not text.isdigit() and _SPREADSHEET.fullmatch(text):
@@ -84,8 +94,7 @@ def _read_time(cell: str) -> datetime | int | float:
     text = cell.strip()
     if _NUMBER.fullmatch(text):
         seconds = float(text) if "." in text else int(text)
-        if seconds > _LAST_SECOND:
-            raise ValueError("is in seconds; this looks like milliseconds")
+        checked_seconds(seconds)
         return seconds
     try:
         moment = datetime.fromisoformat(text)

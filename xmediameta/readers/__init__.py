@@ -1,12 +1,13 @@
-"""Files of updates, read lazily, row by row: JSONL and CSV, gzipped or not, and standard input.
+"""Files of updates, read lazily, row by row: JSONL and CSV, packed or not, Parquet, workbooks, and standard input.
 
 `Inputs` holds the files and reads them as often as asked; each pass yields a `Row` for an update and a `Reject` for a
-line that is none. A new format is one more reader in `inputs`, with the same columns behind it (`xmediameta.flat`).
+line that is none. A new format is one more reader in `kinds`, with the same columns behind it (`xmediameta.flat`).
 """
 
 from __future__ import annotations
 
-from .inputs import STDIN, Inputs, Kind, kind_of
+from .inputs import Inputs
+from .kinds import KINDS, STDIN, Kind, kind_of
 from .rows import LINE_LIMIT, ReadOptions, Reject, Row
 
-__all__ = ["LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of"]
+__all__ = ["KINDS", "LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of"]

@@ -15,6 +15,10 @@ BOM: Final = b"\xef\xbb\xbf"
 NOTHING_PASSED: Final[Mapping[str, str]] = {}
 
 
+class Unreadable(Exception):
+    """A file that cannot be read, or not any further; the message is the rule."""
+
+
 class Stream(Protocol):
     """What readers ask of a file: `io.BufferedReader` over whatever holds the bytes."""
 
@@ -38,11 +42,13 @@ class ReadOptions(Struct, frozen=True, kw_only=True):
         strict: whether rules that join members are checked.
         passed: columns that go along with their rows; of JSONL, members beside the request body.
         renames: header to column name; tables only.
+        sheet: the sheet of a workbook; None where only one sheet holds anything.
     """
 
     strict: bool = True
     passed: tuple[str, ...] = ()
     renames: Mapping[str, str] = {}
+    sheet: str | None = None
 
 
 class Row(Struct, frozen=True, gc=False):
@@ -50,30 +56,34 @@ class Row(Struct, frozen=True, gc=False):
 
     Attributes:
         file: the name as it was given; `stdin` for standard input.
-        line: the line on which the row begins, from 1.
+        line: the line on which the row begins, from 1; of a workbook the row of its sheet, of Parquet the row.
         passed: what `ReadOptions.passed` asked to keep beside it.
+        unit: what `line` counts, safe to show: `row`, or `Sheet1 row`; empty for lines.
     """
 
     file: str
     line: int
     update: Update
     passed: Mapping[str, object] = NOTHING_PASSED
+    unit: str = ""
 
     @property
     def where(self) -> str:
-        """`updates.csv:3`."""
-        return f"{printable(self.file, 300)}:{self.line}"
+        """`updates.csv:3`, `updates.parquet: row 3`, `updates.xlsx: Sheet1 row 3`."""
+        return _where(self.file, self.unit, self.line)
 
 
 class Reject(Struct, frozen=True, gc=False, kw_only=True):
     """One line that is not an update, or a file that cannot be read on.
 
     Attributes:
-        line: where the row begins, or None for the file as a whole.
+        line: where the row begins, as in `Row`, or None for the file as a whole.
         member: the member or header at fault, safe to show; empty for the whole line.
         rule: what is wrong, safe to show.
         raw: the line as it stands in the file, less its line feed, or its cells by header; untrusted.
         fatal: nothing after it in this file was read, so it cannot be skipped.
+        unit: as in `Row`.
+        cell: of a workbook the cell or cells at fault, safe to show: `Sheet1!C14`.
     """
 
     file: str
@@ -82,12 +92,24 @@ class Reject(Struct, frozen=True, gc=False, kw_only=True):
     rule: str
     raw: bytes | Mapping[str, str] = b""
     fatal: bool = False
+    unit: str = ""
+    cell: str = ""
 
     @property
     def where(self) -> str:
-        """`updates.csv:3`, or the file's name alone."""
-        name = printable(self.file, 300)
-        return name if self.line is None else f"{name}:{self.line}"
+        """As of a `Row`; the cell where there is one, and the file's name alone for the file as a whole."""
+        if self.cell:
+            return f"{printable(self.file, 300)}: {self.cell}"
+        return _where(self.file, self.unit, self.line)
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.member, self.rule) if part)
+        # A cell can be found as it is; its header would only be in the way.
+        member = "" if self.cell else self.member
+        return ": ".join(part for part in (self.where, member, self.rule) if part)
+
+
+def _where(file: str, unit: str, line: int | None) -> str:
+    name = printable(file, 300)
+    if line is None:
+        return name
+    return f"{name}: {unit} {line}" if unit else f"{name}:{line}"

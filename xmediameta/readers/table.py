@@ -8,7 +8,6 @@ cell: a decoding error in the middle of a quoted cell would leave the parser in 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -19,10 +18,10 @@ from xmediameta.explain import Fault
 from xmediameta.flat import Columns, Flaw, read_header
 from xmediameta.text import counted, printable
 
+from .damage import damage
 from .rows import LINE_LIMIT, ReadOptions, Reject, Row, Stream
 
 _LARGEST_ROW: Final = 4 * LINE_LIMIT
-_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 # What the csv module says, and what a person can do about it.
 _CSV_FAULTS: Final = (
     ("unexpected end of data", "a quoted cell is opened here and never closed", True),
@@ -121,36 +120,24 @@ class _Table(Struct, frozen=True):
     strict: bool
 
     def row(self, line: int, cells: list[str], *, damaged: bool) -> Row | Reject:
-        member, rule = "", ""
+        flaw: Flaw | None = None
         if len(cells) != len(self.headers):
-            rule = f"the row has {counted(len(cells), 'cell')}, the header has {len(self.headers):,}"
+            flaw = Flaw("", f"the row has {counted(len(cells), 'cell')}, the header has {len(self.headers):,}")
         elif damaged:
-            member, rule = _damage(cells, self.headers)
-        if not rule:
+            flaw = damage(cells, self.headers)
+        if flaw is None:
             update = self.columns.read(cells, strict=self.strict)
             if not isinstance(update, Flaw):
                 return Row(self.file, line, update, self.columns.passed(cells))
-            member, rule = update.member, update.rule
+            flaw = update
         raw = {header: cell for header, cell in zip(self.headers, cells, strict=False) if header or cell}
-        return Reject(file=self.file, line=line, member=member, rule=rule, raw=raw)
+        return Reject(file=self.file, line=line, member=flaw.member, rule=flaw.rule, raw=raw)
 
 
 def _columns(cells: Sequence[str], options: ReadOptions, *, damaged: bool) -> tuple[Columns, list[Fault]]:
     if damaged:
         return Columns(()), [("", "the line of column names holds bytes that are not UTF-8, or NUL")]
     return read_header(cells, renames=options.renames, passed=options.passed)
-
-
-def _damage(cells: Sequence[str], headers: Sequence[str]) -> tuple[str, str]:
-    """The first cell that holds NUL or bytes that are not UTF-8."""
-    for header, cell in zip(headers, cells, strict=True):
-        if odd := _NOT_UTF8.search(cell):
-            byte = ord(odd[0]) - 0xDC00
-            rule = f"is not UTF-8 (one byte is 0x{byte:02x}; the file may be in latin-1 or UTF-16)"
-            return printable(header.strip(), 60), rule
-        if "\0" in cell:
-            return printable(header.strip(), 60), "holds a NUL byte: the file is damaged, or not UTF-8"
-    return "", ""
 
 
 def _separator(head: bytes, separators: str, options: ReadOptions) -> str:
