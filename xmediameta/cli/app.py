@@ -14,6 +14,7 @@ import click
 from xmediameta import __version__
 from xmediameta.shortform import SHORT_FORMS
 
+from .looking import COMMANDS
 from .options import (
     ApplyOptions,
     Connection,
@@ -218,6 +219,10 @@ def sandbox_command(**given: Any) -> int:
         fail=fail,
         script=given["script"],
     )
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

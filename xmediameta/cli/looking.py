@@ -32,18 +32,13 @@ _price = click.option(
 )
 
 
-class States(click.ParamType):
-    """States of rows, separated by commas."""
-
-    name = "states"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The states, each once."""
-        names = [part.strip().lower() for part in str(value).split(",")]
-        for name in names:
-            if name not in _STATES:
-                self.fail(f"{name!r} is none of {', '.join(_STATES)}", param, ctx)
-        return tuple(dict.fromkeys(names))
+def _states(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The states that `--only` names, each once."""
+    names = [part.strip().lower() for part in value.split(",")] if value is not None else []
+    for name in names:
+        if name not in _STATES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(_STATES)}")
+    return tuple(dict.fromkeys(names))
 
 
 @click.command("status")
@@ -86,9 +81,7 @@ def status_command(
     help="By default what the name of --output says, else JSONL.",
 )
 @click.option("--output", metavar="PATH", default="-", help="A file, and not standard output.")
-@click.option(
-    "--only", type=States(), default="", metavar="STATE,…", help=f"Only rows in these states: {', '.join(_STATES)}."
-)
+@click.option("--only", callback=_states, metavar="STATE,…", help=f"Only rows in these states: {', '.join(_STATES)}.")
 def results_command(
     run: str | None, journal: str | None, *, kind: str | None, output: str, only: tuple[str, ...]
 ) -> int:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xmediameta.journal import STATES, Journal, RunRecord, State
+from xmediameta.journal import Journal, RunRecord, State
 from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
 from xmediameta.report.problem import ProblemGroup
 from xmediameta.text import counted, printable
 
 from .eta import DOCUMENTED, Window, time_left
 from .say import lasting, money
-from .stored import under_way, unit_price
+from .stored import local, under_way
 from .summary import SCHEMA_VERSION
 
 # FACTS, "Limits and price".
 _PER_15_MINUTES: Final = 500
 _PER_APP_AND_DAY: Final = 50_000
 _ACCOUNTS_SHOWN: Final = 20
+# In the order in which the summary of `apply` has them.
+_ORDER: Final[tuple[State, ...]] = ("applied", "unchanged", "failed", "expired", "pending", "invalid")
 _STYLES: Final[Mapping[str, str]] = {
     "working": "cyan",
     "complete": "green",
@@ -40,6 +43,7 @@ class Overview(Struct, frozen=True, kw_only=True):
         accounts: rows by account and state.
         needed: requests that pending rows need, by account.
         price: USD a request; 0 where nothing is sent to X.
+        local: whether it goes to a server on this machine, whose limits are its own.
         rate: rows that end in a second, as seen while it was watched, or None.
     """
 
@@ -50,12 +54,13 @@ class Overview(Struct, frozen=True, kw_only=True):
     needed: Mapping[str | None, int]
     problems: tuple[ProblemGroup, ...]
     price: float
+    local: bool
     rate: float | None = None
 
     @property
     def counts(self) -> dict[State, int]:
         """Rows by state."""
-        return {state: sum(counts[state] for counts in self.accounts.values()) for state in STATES}
+        return {state: sum(counts[state] for counts in self.accounts.values()) for state in _ORDER}
 
     @property
     def total(self) -> int:
@@ -84,7 +89,7 @@ class Overview(Struct, frozen=True, kw_only=True):
         if not pending:
             return 0.0
         windows: list[Window] = []
-        if self.price:
+        if not self.local:
             windows = [Window(None, "app-24hour", _PER_APP_AND_DAY, _PER_APP_AND_DAY, DOCUMENTED["app-24hour"])]
             windows += [
                 Window(account, "user-15min", _PER_15_MINUTES, _PER_15_MINUTES, DOCUMENTED["user-15min"])
@@ -105,7 +110,7 @@ class Overview(Struct, frozen=True, kw_only=True):
             "base_url": record.base_url,
             "state": self.stands.kind,
             "total": self.total,
-            **self.counts,
+            **{str(state): rows for state, rows in self.counts.items()},
             "requests": record.requests,
             "retries": record.retries,
             "cost_usd": self.cost,
@@ -132,7 +137,7 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
     accounts: dict[str, dict[State, int]] = {}
     needed: dict[str | None, int] = {}
     for found in await journal.counts(record):
-        accounts.setdefault(found.account, dict.fromkeys(STATES, 0))[found.state] += found.rows
+        accounts.setdefault(found.account, dict.fromkeys(_ORDER, 0))[found.state] += found.rows
         if found.requests_needed:
             name = found.account or None
             needed[name] = needed.get(name, 0) + found.requests_needed
@@ -143,15 +148,10 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
         accounts=accounts,
         needed=needed,
         problems=(),
-        price=unit_price(record, price),
+        local=local(record),
+        price=0.0 if local(record) else price,
     )
-    return with_problems(seen, await _problems(journal, seen, known))
-
-
-def with_problems(seen: Overview, problems: tuple[ProblemGroup, ...]) -> Overview:
-    """The same with its problems."""
-    fields = {name: getattr(seen, name) for name in seen.__struct_fields__}
-    return Overview(**{**fields, "problems": problems})
+    return msgspec.structs.replace(seen, problems=await _problems(journal, seen, known))
 
 
 def told(seen: Overview, *, most_problems: int) -> RenderableType:
@@ -178,14 +178,14 @@ def told(seen: Overview, *, most_problems: int) -> RenderableType:
 def in_short(seen: Overview) -> str:
     """One line: `3,000 of 10,000 done, 2 failed, 15.01 USD at most; about 1:00:00 left`."""
     bad = "".join(f", {seen.counts[state]:,} {state}" for state in TROUBLED if seen.counts[state])
-    cost = f", {money(seen.cost)} at most" if seen.price else ""
+    cost = "" if seen.local else f", {money(seen.cost)} at most"
     left = _left(seen)
     return f"{seen.settled:,} of {seen.total:,} done{bad}{cost}" + (f"; {left}" if left else "")
 
 
 def _rows(seen: Overview) -> Text:
     text = Text(f"{counted(seen.total, 'row')}: ")
-    named = [(f"{number:,} {state}", state) for state, number in seen.counts.items() if number]
+    named = [(f"{seen.counts[state]:,} {state}", state) for state in _ORDER if seen.counts[state]]
     for index, (part, state) in enumerate(named):
         text.append(", " if index else "")
         text.append(part, "red" if state in TROUBLED else "")
@@ -194,7 +194,7 @@ def _rows(seen: Overview) -> Text:
 
 def _spent(seen: Overview) -> str:
     retries = f" ({counted(seen.record.retries, 'retry').replace('retrys', 'retries')})" if seen.record.retries else ""
-    cost = f"{money(seen.cost)} at most" if seen.price else "nothing was sent to X"
+    cost = "nothing was sent to X" if seen.local else f"{money(seen.cost)} at most"
     return f"{counted(seen.record.requests, 'request')}{retries}, {cost}"
 
 
@@ -206,15 +206,15 @@ def _left(seen: Overview) -> str | None:
     if left is None:
         return "time left unknown" if seen.running else None
     goes = "left" if seen.running else "left once it goes on"
-    return f"about {lasting(left)} {goes}" + (", at X's documented limits" if seen.price else "")
+    return f"about {lasting(left)} {goes}" + ("" if seen.local else ", at X's documented limits")
 
 
 def _accounts(seen: Overview) -> Table:
-    states = [state for state, number in seen.counts.items() if number]
+    states = [state for state in _ORDER if seen.counts[state]]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("account", overflow="ellipsis", max_width=40)
-    for state in ("rows", *states):
-        table.add_column(state, justify="right", no_wrap=True)
+    for heading in ("rows", *states):
+        table.add_column(heading, justify="right", no_wrap=True)
     ordered = sorted(seen.accounts.items(), key=lambda item: -sum(item[1].values()))
     for account, counts in ordered[:_ACCOUNTS_SHOWN]:
         numbers = [sum(counts.values()), *(counts[state] for state in states)]
@@ -249,7 +249,11 @@ def _problem(group: ProblemGroup) -> dict[str, Any]:
 
 async def _problems(journal: Journal, seen: Overview, known: Overview | None) -> tuple[ProblemGroup, ...]:
     counts = seen.counts
-    if known is not None and known.record.load == seen.record.load and known.record.started_at == seen.record.started_at:
+    if (
+        known is not None
+        and known.record.load == seen.record.load
+        and known.record.started_at == seen.record.started_at
+    ):
         before = known.counts
         if all(before[state] == counts[state] for state in TROUBLED):
             return known.problems

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from xmediameta.report import Gathering, Story, page
+from xmediameta.journal import Journal, RunRecord
+from xmediameta.report import Gathering, Story, page, recorded
 
 from .export import written
 from .looping import run_in_loop
-from .stored import chosen, stored, under_way, unit_price
+from .stored import chosen, local, stored, under_way
 
 
 def report(run: str | None, journal: str | None, *, output: str, price: float) -> int:
@@ -17,14 +19,20 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
     async def read() -> Story:
         async with stored(journal) as opened:
             record = await chosen(opened, run)
-            usd = unit_price(record, price)
-            gathering = Gathering(record, local=not usd)
+            windows, waits = recorded(await _events(opened, record))
+            gathering = Gathering(record, windows=windows, waits=waits, local=local(record))
             running = under_way(opened, record)
             async for row in await opened.results(record):
                 gathering.add(row)
-            return gathering.story(running=running, unit_price=usd)
+            return gathering.story(running=running, unit_price=0.0 if local(record) else price)
 
     story = run_in_loop(read, own=True)
     with written(output) as file:
         file.write(page(story, made_at=time.time()).encode("utf-8", "backslashreplace"))
     return 0
+
+
+async def _events(journal: Journal, record: RunRecord) -> list[Any]:
+    """The waits and windows of a run, from a journal that keeps them."""
+    events = getattr(journal, "events", None)
+    return [] if events is None else await events(record)

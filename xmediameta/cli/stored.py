@@ -65,22 +65,26 @@ async def chosen(journal: Journal, name: str | None) -> RunRecord:
 
 def under_way(journal: Journal, record: RunRecord) -> bool:
     """Whether a process holds the run now."""
-    # A run that has ended, or was never begun, is not asked: asking takes its lock for a moment.
     if record.started_at is None or record.ended_at is not None:
         return False
+    path = RunLock(journal.path.resolve(), record.name).path
+    # Only looked at, and not taken: whoever begins a run at this moment must not be refused for it.
     try:
-        lock = RunLock(journal.path, record.name, "")
-    except JournalError:
-        return True
-    except (sqlite3.Error, OSError):
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.0)
+    except sqlite3.Error:
         return False
-    lock.release()
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    finally:
+        db.close()
     return False
 
 
-def unit_price(record: RunRecord, price: float) -> float:
-    """USD a request of a run; 0 where it went to a server on this machine."""
-    return 0.0 if is_loopback(record.base_url) else price
+def local(record: RunRecord) -> bool:
+    """Whether a run goes to a server on this machine."""
+    return is_loopback(record.base_url)
 
 
 def _shown(name: str) -> str:
