@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -83,22 +84,26 @@ class Overview(Struct, frozen=True, kw_only=True):
         return standing(self.record, running=self.running, pending=self.counts["pending"])
 
     @property
+    def by_limits(self) -> float | None:
+        """Seconds that the rest takes at X's documented limits, if it takes more than the windows that are open now."""
+        if self.local:
+            return None
+        windows = [Window(None, "app-24hour", _PER_APP_AND_DAY, _PER_APP_AND_DAY, DOCUMENTED["app-24hour"])]
+        windows += [
+            Window(account, "user-15min", _PER_15_MINUTES, _PER_15_MINUTES, DOCUMENTED["user-15min"])
+            for account in self.needed
+        ]
+        return time_left(self.needed, windows, 0.0, DOCUMENTED)
+
+    @property
     def seconds_left(self) -> float | None:
-        """As far as it can be told: from X's documented limits, or from the rate that was seen; else None."""
+        """As far as it can be told: from the documented limits, or from the rate that was seen; else None."""
         pending = self.counts["pending"]
         if not pending:
             return 0.0
-        windows: list[Window] = []
-        if not self.local:
-            windows = [Window(None, "app-24hour", _PER_APP_AND_DAY, _PER_APP_AND_DAY, DOCUMENTED["app-24hour"])]
-            windows += [
-                Window(account, "user-15min", _PER_15_MINUTES, _PER_15_MINUTES, DOCUMENTED["user-15min"])
-                for account in self.needed
-            ]
-        bound = time_left(self.needed, windows, 0.0, DOCUMENTED)
-        if bound is not None:
-            return bound
-        return pending / self.rate if self.rate else None
+        if self.by_limits is not None:
+            return self.by_limits
+        return pending / self.rate if self.rate and self.running else None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `status --json` prints; its names are those of the summary of `apply`."""
@@ -154,8 +159,13 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
     return msgspec.structs.replace(seen, problems=await _problems(journal, seen, known))
 
 
-def told(seen: Overview, *, most_problems: int) -> RenderableType:
-    """For people. What a file or a server said is escaped already, and nothing is taken for rich's markup."""
+def told(seen: Overview, *, most_problems: int, bar: bool = False) -> RenderableType:
+    """For people. What a file or a server said is escaped already, and nothing is taken for rich's markup.
+
+    Args:
+        most_problems: kinds that are shown.
+        bar: whether to draw how far it is.
+    """
     stands = seen.stands
     lines: list[RenderableType] = [
         Text.assemble((printable(seen.record.name, 300), "bold"), " to ", printable(seen.record.base_url, 300)),
@@ -163,7 +173,10 @@ def told(seen: Overview, *, most_problems: int) -> RenderableType:
     ]
     if stands.action:
         lines.append(Text(stands.action))
-    lines += [Text(""), _rows(seen), Text(_spent(seen))]
+    lines.append(Text(""))
+    if bar:
+        lines.append(ProgressBar(total=max(seen.total, 1), completed=seen.settled, width=60))
+    lines += [_rows(seen), Text(_spent(seen))]
     if (left := _left(seen)) is not None:
         lines.append(Text(left))
     if len(seen.accounts) > 1:
@@ -206,7 +219,8 @@ def _left(seen: Overview) -> str | None:
     if left is None:
         return "time left unknown" if seen.running else None
     goes = "left" if seen.running else "left once it goes on"
-    return f"about {lasting(left)} {goes}" + ("" if seen.local else ", at X's documented limits")
+    basis = "as fast as now" if seen.by_limits is None else "at X's documented limits"
+    return f"about {lasting(left)} {goes}, {basis}"
 
 
 def _accounts(seen: Overview) -> Table:

@@ -85,7 +85,7 @@ async def _redraw(watched: _Watched, console: Console, every: float) -> None:
     seen = await watched.look()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as shown:
         while seen.running:
-            shown.update(told(seen, most_problems=_MOST_PROBLEMS_WATCHED), refresh=True)
+            shown.update(told(seen, most_problems=_MOST_PROBLEMS_WATCHED, bar=True), refresh=True)
             await watched.rest(every)
             seen = await watched.look()
         # What is left standing at the end is the whole of it.
