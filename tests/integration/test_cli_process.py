@@ -41,10 +41,10 @@ def start(folder: Path) -> Iterator[Start]:
     for process in begun:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Wait for something that another process does."""
     end = time.monotonic() + seconds
     while not condition():
@@ -61,7 +61,7 @@ def test_a_signal_ends_the_run_in_order(folder: Path, serve: Serve, start: Start
     )
     until(lambda: sandbox.counts.applied >= 8)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=40)
     assert process.returncode == code
     told = json.loads(out.splitlines()[-1])
     assert told["applied"] == sandbox.counts.applied == sandbox.counts.requests
@@ -84,7 +84,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path, serve: Serve, start: Star
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=5)
+    _, err = process.communicate(timeout=40)
     assert process.returncode == 130
     assert "ended at once" in err
 
@@ -96,7 +96,7 @@ def test_a_signal_while_waiting_for_a_window(folder: Path, serve: Serve, start: 
     until(lambda: sandbox.counts.applied >= 5)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=5)
+    out, _ = process.communicate(timeout=40)
     assert process.returncode == 130
     assert json.loads(out)["pending"] == 15
 
@@ -104,9 +104,11 @@ def test_a_signal_while_waiting_for_a_window(folder: Path, serve: Serve, start: 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_anything_was_sent(start: Start, number: signal.Signals, code: int):
     process = start("apply", "-", "--sandbox", stdin=subprocess.PIPE)
-    time.sleep(1.5)  # it is reading standard input, which does not end
+    assert process.stdin is not None
+    process.stdin.write(rows(4_000))  # more than a pipe holds: once it is written, it is being read, and does not end
+    process.stdin.flush()
     process.send_signal(number)
-    process.wait(timeout=10)
+    process.wait(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in process.communicate()[1]
 
@@ -116,7 +118,7 @@ def test_nobody_reads_standard_output(folder: Path, serve: Serve, start: Start):
     process = start("apply", "a.jsonl", "--base-url", serve().url, "--results", "-", "--json")
     assert process.stdout is not None
     process.stdout.close()
-    process.wait(timeout=15)
+    process.wait(timeout=40)
     assert process.stderr is not None
     err = process.stderr.read()
     assert "Traceback" not in err
@@ -132,10 +134,10 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(folder: Path, start: Start)
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(f"{url}/openapi.json") as answer:
         assert "/2/media/metadata" in json.load(answer)["paths"]
-    out, _ = start("apply", "a.jsonl", "--base-url", url, "--json").communicate(timeout=20)
+    out, _ = start("apply", "a.jsonl", "--base-url", url, "--json").communicate(timeout=40)
     assert json.loads(out)["failed"] == 1
     server.send_signal(signal.SIGINT)
-    _, err = server.communicate(timeout=10)
+    _, err = server.communicate(timeout=30)
     assert server.returncode == 0
     assert f"curl -H 'Authorization: Bearer any' -H 'Content-Type: application/json' {url}/2/media/metadata" in err
     assert "3 requests, 2 applied" in err
@@ -155,7 +157,7 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(folder: Path, start: Start)
 )
 def test_sandbox_options_that_make_no_sense(start: Start, argv: list[str], said: str):
     process = start("sandbox", "--port", "0", *argv)
-    out, err = process.communicate(timeout=15)
+    out, err = process.communicate(timeout=40)
     assert process.returncode == 2
     assert said in err
     assert out == ""
@@ -192,7 +194,7 @@ def terminal(argv: list[str], answer: bytes | signal.Signals | None = None) -> t
                 answer = None
     finally:
         os.close(leader)
-    return process.wait(timeout=10), shown.decode()
+    return process.wait(timeout=30), shown.decode()
 
 
 def test_progress_on_a_terminal(folder: Path, serve: Serve):

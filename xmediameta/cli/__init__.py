@@ -12,6 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(find_spec(name) is None for name in ("click", "rich")):
         sys.stderr.write("xmediameta: the command line needs the extra [cli]: pip install 'xmediameta[cli]'\n")
         return 2
-    from .app import run  # noqa: PLC0415 - click is there only with the extra
+    try:
+        from .app import run  # noqa: PLC0415 - click is there only with the extra
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:  # while it is still being imported
+        return 130
