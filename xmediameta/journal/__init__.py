@@ -1,14 +1,18 @@
 """Runs that survive anything: what was to be sent, what was sent, and how each update ended, in one SQLite file.
 
-Rooms: `schema` (the tables), `store` (the engine), `journal` (its asyncio face), `lock`, `places`, `records`.
+Rooms, from the bottom: `schema` (the tables, and how to read them), `records`, `places`, `file` (opening and checking),
+`chains` (what is decided about the rows of one media id), `loading`, `settling` and `work` (an input comes in, is
+compared with what was sent, and goes out), `store` (the engine as a whole), `lock`, `thread`, and `journal` with `run`,
+the asyncio face.
 """
 
 from __future__ import annotations
 
-from .journal import Journal, JournalRun
+from .journal import Journal
+from .loading import digest
 from .places import journal_path
 from .records import STATES, Counted, Drawn, Finished, Incoming, Loaded, RunRecord, State, TaskRecord
-from .store import digest
+from .run import JournalRun
 
 __all__ = [
     "STATES",

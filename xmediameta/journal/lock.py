@@ -1,42 +1,75 @@
 """One process at a time works on a run; the lock dies with its holder.
 
-The lock is an exclusive transaction on a small SQLite file beside the journal: SQLite's file locks work alike on all
-systems and are dropped by the system when the process ends, however it ends.
+The lock is an exclusive transaction on an empty SQLite file beside the journal: SQLite's locks work alike on all
+systems, hold within one process too, and are dropped by the system when the process ends, however it ends.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from xmediameta.errors import JournalError
+_TRIES: Final = 100
 
 
 class RunLock:
-    """Holds a run of a journal until `release`.
+    """The lock of one run of a journal.
 
     Args:
-        journal: the journal's path.
+        journal: the journal's path, without links.
         name: of the run.
-        holder: who is named where another process has it.
-
-    Raises:
-        JournalError: another process has the run.
     """
 
-    def __init__(self, journal: Path, name: str, holder: str) -> None:
+    def __init__(self, journal: Path, name: str) -> None:
         tag = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        self._path = journal.with_name(f"{journal.name}-{tag}.lock")
-        self._db = sqlite3.connect(self._path, timeout=0.0, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            self._db.close()
-            if "locked" in str(error):
-                raise JournalError(f"the run {name!r} is under way already{holder}") from None
-            raise
+        self.path = journal.with_name(f"{journal.name}-{tag}.lock")
+        self._db: sqlite3.Connection | None = None
+
+    def acquire(self) -> bool:
+        """Take the run; False if another holder has it.
+
+        Raises:
+            sqlite3.Error, OSError: the lock's file cannot be used.
+        """
+        for _ in range(_TRIES):
+            # Only a file of our own making is opened by hand: to close one that SQLite has open drops its locks.
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            before = self._identity()
+            db = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            try:
+                db.execute("BEGIN EXCLUSIVE")
+            except BaseException as error:
+                db.close()
+                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                    return False
+                raise
+            # The last holder may have removed the file between its opening and its locking.
+            if before is not None and before == self._identity():
+                self._db = db
+                return True
+            db.close()
+        raise OSError(f"{self.path} does not stay where it is")
 
     def release(self) -> None:
-        """Let others have the run. The file stays: to remove it could take the lock from under somebody else."""
-        self._db.close()
+        """Let others have the run. Without the lock it does nothing."""
+        db, self._db = self._db, None
+        if db is None:
+            return
+        # While it is held nobody else can lock what is removed; Windows removes only what is closed.
+        if os.name == "nt":
+            db.close()
+        with suppress(OSError):
+            self.path.unlink()
+        db.close()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_dev, stat.st_ino

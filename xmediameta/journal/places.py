@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from pathlib import Path
 from typing import Final
 
 from xmediameta.errors import JournalError, MissingExtra
+from xmediameta.text import printable
 
 ENVIRONMENT: Final = "XMEDIAMETA_JOURNAL"
-# File systems over a network, where SQLite's locks or its shared memory cannot be trusted (sqlite.org/wal.html, 1.).
+MOUNTS: Final = Path("/proc/self/mounts")
+
+# File systems over a network or between a machine and its guests, where SQLite's locks or its shared memory cannot be
+# trusted (sqlite.org/wal.html, section 1, and sqlite.org/howtocorrupt.html, section 2.1).
 _NETWORK: Final = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.rclone")
+    (
+        "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fakeowner", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
+        "nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "vmhgfs", "fuse.ceph", "fuse.davfs2",
+        "fuse.gcsfuse", "fuse.glusterfs", "fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
+        "fuse.vmhgfs-fuse",
+    )
+)  # fmt: skip
+# Names of folders that a program keeps in step with other machines, as these programs name them.
+_SYNCED: Final = re.compile(
+    r"dropbox( \(.*\))?|onedrive( ?-.*)?|google ?drive(-.*| \(.*\))?|icloud ?drive|mobile documents|cloudstorage"
+    r"|nextcloud|owncloud|box sync|pclouddrive",
+    re.IGNORECASE,
 )
-_SYNCED: Final = ("dropbox", "onedrive", "google drive", "googledrive", "icloud drive", "mobile documents", "nextcloud")
+# Syncthing marks the folders that it keeps in step.
+_MARKERS: Final = (".stfolder",)
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 def journal_path(given: str | os.PathLike[str] | None = None) -> Path:
@@ -33,45 +52,66 @@ def journal_path(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def make_room(path: Path) -> None:
-    """Make the folder and the file, readable by nobody else.
+    """Make the folder and the file, readable by nobody else. A file that is there is not opened (see `file`).
 
     Raises:
-        JournalError: the path is a folder, or cannot be written.
+        JournalError: the path is a folder or a device, or cannot be read and written.
     """
-    if path.is_dir():
-        raise JournalError(f"the journal {path} is a folder; name a file in it")
+    shown = printable(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            mode = path.stat().st_mode
+        else:
+            return
     except OSError as error:
-        raise JournalError(f"the journal {path} cannot be written: {error.strerror}") from error
+        raise JournalError(f"the journal {shown} cannot be written: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise JournalError(f"the journal {shown} is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise JournalError(f"the journal {shown} is a device, not a file")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise JournalError(f"the journal {shown} cannot be read and written: the permission is missing")
 
 
 def doubts(path: Path) -> str | None:
     """Why SQLite may not be safe at this path, or None."""
-    for part in path.resolve().parts:
-        if part.lower() in _SYNCED or part.lower().startswith("onedrive -"):
-            return f"{path} lies in a folder that is synced with other machines ({part}), which can damage a journal"
-    kind = _file_system(path)
+    whole = path.absolute().resolve()
+    shown = printable(str(path))
+    synced = next((part for part in whole.parent.parts if _SYNCED.fullmatch(part)), None) or next(
+        (folder.name for folder in whole.parents if any((folder / marker).exists() for marker in _MARKERS)), None
+    )
+    if synced is not None:
+        return (
+            f"{shown} lies in a folder that is synced with other machines ({printable(synced)}), which can damage a"
+            " journal; name another place for it"
+        )
+    kind = _file_system(str(whole))
     if kind in _NETWORK:
-        return f"{path} lies on a network file system ({kind}), where SQLite's locks cannot be trusted"
+        return (
+            f"{shown} lies on a network file system ({kind}), where SQLite's locks cannot be trusted; name a place on a"
+            " local disk for the journal"
+        )
     return None
 
 
-def _file_system(path: Path) -> str | None:
+def _file_system(target: str) -> str | None:
     """The type of the file system, where the system tells (Linux)."""
     try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+        mounts = MOUNTS.read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
-    target = str(path.resolve())
-    found: tuple[int, str | None] = (-1, None)
+    length, kind = -1, None
     for line in mounts:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        point = fields[1].replace("\\040", " ")
+        # The kernel writes spaces, tabs, line feeds and backslashes as octal numbers.
+        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[1])
         inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= found[0]:
-            found = (len(point), fields[2])
-    return found[1]
+        # Of two mounts on one point the later hides the earlier.
+        if inside and len(point) >= length:
+            length, kind = len(point), fields[2]
+    return kind

@@ -36,7 +36,8 @@ class Drawn(Struct, frozen=True, gc=False):
 
     Attributes:
         due: the earliest `send_before` from here on for its media id (Unix seconds).
-        followers: later rows that equal it and share its request and its outcome.
+        followers: later rows that equal it and share its request and its outcome; all of them then have the latest of
+            their `send_before`.
     """
 
     seq: int
@@ -72,13 +73,15 @@ class Loaded(Struct, frozen=True, kw_only=True):
         total: rows of the input.
         resumed: whether the run was there before and had not ended.
         same: whether the input is the one that was loaded before.
-        new: rows that were not in the input before (all of them in a new run).
+        new: rows that were not in the input before (all of them in a new run, else without the invalid ones).
+        removed: rows that are not in the input any more.
     """
 
     total: int
     resumed: bool
     same: bool
     new: int
+    removed: int = 0
 
 
 class Counted(Struct, frozen=True, kw_only=True):
@@ -91,7 +94,16 @@ class Counted(Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """One run as it stands in the journal."""
+    """One run as it stands in the journal.
+
+    Attributes:
+        load: the number of its input as loaded last.
+        pid, host: who holds it, or held it last.
+        requests, retries: sent since it last began anew.
+        stopped: why it stopped early, as JSON.
+        sitting: the number of its last start, among all starts of all runs.
+        total: rows of its input.
+    """
 
     run: int
     name: str
@@ -106,6 +118,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     requests: int
     retries: int
     stopped: str | None
+    sitting: int = 0
+    total: int = 0
 
 
 class TaskRecord(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,285 @@
+"""A run that is held: the queue from which its tasks are drawn, and the book in which they are finished.
+
+A commit begins when the last one has ended, and takes all outcomes that have come in meanwhile. So a slow disk makes
+larger batches, a fast one smaller delays, and a caller who waits for `finish` has never more unrecorded than it has
+workers. Tasks are fetched before they are asked for, a batch for each account, fewer where there are many accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Collection, Iterable
+from typing import Final, Protocol, Self
+
+from xmediameta.errors import JournalError
+from xmediameta.text import printable
+
+from .lock import RunLock
+from .records import Drawn, Finished, Loaded, RunRecord, State, TaskRecord
+from .schema import NEVER
+from .thread import JournalThread, to_the_end
+from .work import Work
+
+_BATCH: Final = 256
+_LEAST: Final = 4
+_FETCHED: Final = 20_000  # tasks that may be fetched and wait, over all accounts; about 1.5 kB each
+_ENDED: Final[tuple[State, ...]] = ("applied", "unchanged", "failed", "expired", "invalid")
+
+
+class Keeper(Protocol):
+    """What a run asks of its journal."""
+
+    async def results(self, record: RunRecord, states: Collection[State] = ()) -> AsyncIterable[TaskRecord]:
+        """The rows of a run."""
+        ...
+
+    def forget(self, run: JournalRun) -> None:
+        """A run has ended."""
+        ...
+
+
+class JournalRun:
+    """A run of a journal, held until `aclose`; made by `Journal.start`.
+
+    Attributes:
+        record: the run as it stood when it was started.
+        loaded: what loading its input changed.
+        requests, retries: sent for the run so far, over all its sittings since it last began anew.
+        failed: the error of the first commit that failed; nothing is recorded after it.
+    """
+
+    def __init__(
+        self,
+        journal: Keeper,
+        thread: JournalThread,
+        lock: RunLock,
+        record: RunRecord,
+        work: Work,
+        accounts: Iterable[str],
+        loaded: Loaded,
+    ) -> None:
+        self.record = record
+        self.loaded = loaded
+        self.requests, self.retries = self._before = record.requests, record.retries
+        self.failed: JournalError | None = None
+        self._journal = journal
+        self._thread = thread
+        self._lock = lock
+        self._work = work
+        self._turn = deque(_Shelf(name) for name in accounts)
+        self._size = max(_LEAST, min(_BATCH, _FETCHED // max(len(self._turn), 1)))
+        self._drawn: dict[int, Drawn] = {}
+        self._fetches: set[asyncio.Task[None]] = set()
+        self._batch: list[tuple[Finished, asyncio.Future[None]]] = []
+        self._newest: asyncio.Future[None] | None = None
+        self._committer: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    # Drawing
+
+    def has_work(self, avoid: Collection[str | None]) -> bool:
+        """Whether there may be tasks for accounts other than these."""
+        return any(not shelf.empty and shelf.account not in avoid for shelf in self._turn)
+
+    async def draw(self, avoid: Collection[str | None]) -> Drawn | None:
+        """The next task of an account that is not to be avoided, in turn; None where there is none.
+
+        Args:
+            avoid: a set, where there are many accounts.
+
+        Raises:
+            JournalError: nothing can be recorded any more, the run was let go, or its tasks cannot be read.
+        """
+        while True:
+            self._check()
+            shelf = self._next(avoid)
+            if shelf is None:
+                return None
+            if shelf.tasks:
+                task = shelf.tasks.popleft()
+                self._drawn[task.seq] = task
+                if len(shelf.tasks) <= self._size // 4:
+                    self._fetch(shelf)
+                return task
+            self._fetch(shelf)
+            if shelf.fetch is not None:
+                await asyncio.wait((shelf.fetch,))
+            error, shelf.error = shelf.error, None
+            if error is not None:
+                raise error
+
+    async def settled(self) -> AsyncIterable[TaskRecord]:
+        """The rows that need no request: unchanged, ended in an earlier sitting, or invalid."""
+        return await self._journal.results(self.record, _ENDED)
+
+    def _next(self, avoid: Collection[str | None]) -> _Shelf | None:
+        """The next shelf in turn that has tasks, else one that may have some."""
+        perhaps: _Shelf | None = None
+        for _ in range(len(self._turn)):
+            shelf = self._turn.popleft()
+            if shelf.empty:
+                continue
+            self._turn.append(shelf)
+            if shelf.account in avoid:
+                continue
+            if shelf.tasks:
+                return shelf
+            perhaps = perhaps or shelf
+            self._fetch(shelf)
+        return perhaps
+
+    def _fetch(self, shelf: _Shelf) -> None:
+        if shelf.fetch is None and not shelf.drawn_out and shelf.error is None and self._ending is None:
+            shelf.fetch = asyncio.get_running_loop().create_task(self._fill(shelf))
+            self._fetches.add(shelf.fetch)
+            shelf.fetch.add_done_callback(self._fetches.discard)
+
+    async def _fill(self, shelf: _Shelf) -> None:
+        try:
+            tasks = await self._thread.call(self._work.draw, shelf.name, shelf.after, self._size)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who draws
+            shelf.error = _as_ours(error)
+        else:
+            shelf.drawn_out = len(tasks) < self._size
+            shelf.tasks.extend(tasks)
+            if tasks:
+                shelf.after = tasks[-1].due, tasks[-1].seq
+        finally:
+            shelf.fetch = None
+
+    # Finishing
+
+    def unsure(self, task: Drawn) -> None:
+        """A task was sent, and how it ended is not known: it stays pending, and its media counts as unsure."""
+        self._drawn.pop(task.seq, None)
+
+    def count(self, requests: int, retries: int) -> None:
+        """How many requests this sitting has sent so far; recorded with the next commit."""
+        self.requests, self.retries = self._before[0] + requests, self._before[1] + retries
+
+    def finish(self, finished: Finished) -> asyncio.Future[None]:
+        """Record how a task ended; the future is done when that is committed, or fails with a `JournalError`.
+
+        Futures are done in the order of the calls. A task that ends as `pending` is left for the next sitting.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if self._ending is not None:
+            _fail(future, self._let_go())
+            return future
+        self._newest = future
+        self._drawn.pop(finished.task.seq, None)
+        self._batch.append((finished, future))
+        if self._committer is None or self._committer.done():
+            self._committer = loop.create_task(self._commit())
+        return future
+
+    async def flush(self) -> None:
+        """Wait until everything that was finished so far is committed, or has failed."""
+        if self._newest is not None and not self._newest.done():
+            await asyncio.wait((self._newest,))
+
+    async def _commit(self) -> None:
+        while self._batch:
+            batch, self._batch = self._batch, []
+            try:
+                if self.failed is None:
+                    finished = [one for one, _ in batch]
+                    await self._thread.call(self._work.finish, finished, self.requests, self.retries)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                self.failed = _as_ours(error)
+            finally:
+                # In the case of a cancellation the commit may have ended well, and nobody is there to be told.
+                for _, future in batch:
+                    if self.failed is not None:
+                        _fail(future, self.failed)
+                    elif not future.done():
+                        future.set_result(None)
+
+    # Its end
+
+    async def aclose(self, stopped: str | None = None) -> None:
+        """Let the run go: what was drawn and not finished stays pending, and counts as not sent.
+
+        Args:
+            stopped: why it stopped early, as JSON.
+
+        Raises:
+            JournalError: the end cannot be recorded; the run is let go all the same.
+        """
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(stopped))
+        await to_the_end(self._ending)
+
+    async def _end(self, stopped: str | None) -> None:
+        try:
+            if self._fetches:
+                await asyncio.wait(self._fetches)
+            await self.flush()
+            if self.failed is None:
+                left = [*self._drawn.values(), *(task for shelf in self._turn for task in shelf.tasks)]
+                await self._thread.call(self._work.end, left, stopped, self.requests, self.retries)
+        finally:
+            self._lock.release()
+            self._journal.forget(self)
+
+    def _check(self) -> None:
+        if self.failed is not None:
+            raise self.failed
+        if self._ending is not None:
+            raise self._let_go()
+
+    def _let_go(self) -> JournalError:
+        return JournalError(f"the run {printable(self.record.name)!r} was let go")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "failed" if self.failed is not None else "let go" if self._ending is not None else "held"
+        return f"<JournalRun {self.record.name!r} {state}, {len(self._drawn)} drawn>"
+
+
+class _Shelf:
+    """Tasks of one account that were fetched and not drawn yet.
+
+    Attributes:
+        after: (due, seq) of the last one that was fetched.
+        drawn_out: whether that was the last of all.
+        fetch: brings more, while it runs.
+        error: why it did not.
+    """
+
+    __slots__ = ("account", "after", "drawn_out", "error", "fetch", "name", "tasks")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.account = name or None
+        self.tasks: deque[Drawn] = deque()
+        self.after: tuple[float, int] = (-NEVER, -1)
+        self.drawn_out = False
+        self.fetch: asyncio.Task[None] | None = None
+        self.error: JournalError | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing more will come."""
+        return self.drawn_out and not self.tasks
+
+
+def _as_ours(error: Exception) -> JournalError:
+    if isinstance(error, JournalError):
+        return error
+    ours = JournalError(f"the journal met {type(error).__name__}: {printable(str(error))}")
+    ours.__cause__ = error
+    return ours
+
+
+def _fail(future: asyncio.Future[None], error: JournalError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever does not wait for it is not warned of it

@@ -1,0 +1,216 @@
+"""The tasks of a run on their way out and back: drawn, finished or given back, while what was sent stays known.
+
+Theory. From the draw of a task until its end nobody knows what its media was last sent: a kill in between must not
+leave `sent` with something that looks sure. So a draw marks the row of `sent` with the number of this sitting, and the
+end takes the mark away, unless another task of the same media id is still out. A mark of another sitting is not taken
+away by anything but a success: its holder was killed, or is another run that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from xmediameta.errors import InvalidUpdate, JournalError
+from xmediameta.models import Update, decode_update
+from xmediameta.text import printable
+
+from .file import JournalFile, now_text
+from .records import Drawn, Finished, RunRecord
+from .schema import NEVER, SURE, beyond, first, seq_of
+
+_COLUMNS: Final = (
+    "SELECT task.task, task.due, task.media_id, task.body, task.digest, task.ref, task.send_before, task.last,"
+    " sent.unsure FROM task LEFT JOIN outcome ON outcome.task = task.task"
+    " LEFT JOIN sent ON sent.account = task.account AND sent.media_id = task.media_id"
+)
+_WAITING: Final = "AND task.leader IS NULL AND outcome.task IS NULL"
+# SQLite does not seek by (due, task) together, since the task is in the index only as the row's number.
+_SAME_DUE: Final = (
+    f"{_COLUMNS} WHERE task.load = :load AND task.account = :account AND task.due = :due AND task.task > :after"
+    f" {_WAITING} ORDER BY task.task LIMIT :most"
+)
+_LATER: Final = (
+    f"{_COLUMNS} WHERE task.load = :load AND task.account = :account AND task.due > :due"
+    f" {_WAITING} ORDER BY task.due, task.task LIMIT :most"
+)
+# Of the account whose undated rows are in no index; digest IS NULL: an invalid row, which has an outcome too.
+_PLAIN: Final = (
+    f"{_COLUMNS} WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
+    f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most"
+)
+_FINISH: Final = (
+    "INSERT OR REPLACE INTO outcome (state, settled_at, attempts, transaction_id, status, error, problem, task)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FINISH_FOLLOWERS: Final = (
+    "INSERT OR IGNORE INTO outcome (state, settled_at, attempts, transaction_id, status, error, problem, task)"
+    " SELECT ?, ?, ?, ?, ?, ?, ?, task FROM task WHERE leader = ?"
+)
+_SENT: Final = (
+    "INSERT INTO sent (account, media_id, digest, sent_at, unsure) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET digest = excluded.digest, sent_at = excluded.sent_at, unsure = excluded.unsure"
+)
+_MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
+_DOUBT: Final = "UPDATE sent SET unsure = -1 WHERE account = ? AND media_id = ?"
+
+_Key = tuple[int, str]
+
+
+class Work:
+    """What one sitting of a run has drawn; made for each start of the run.
+
+    Args:
+        accounts: the numbers of its accounts by name; the empty name for rows without one.
+        plain: the account whose undated rows are drawn in the order of the input.
+    """
+
+    def __init__(self, file: JournalFile, record: RunRecord, accounts: dict[str, int], plain: int | None) -> None:
+        self._file = file
+        self._record = record
+        self._accounts = accounts
+        self._plain = plain
+        # How many tasks are out, for media ids that have several.
+        self._out: dict[_Key, int] = {}
+
+    def draw(self, name: str, after: tuple[float, int], most: int) -> list[Drawn]:
+        """The next pending tasks of an account, by `due` and then in the order of the input.
+
+        Args:
+            name: of the account.
+            after: (due, seq) of the last one drawn.
+
+        Raises:
+            JournalError: a row is damaged.
+        """
+        account = self._accounts[name]
+        rows = self._next(account, after, most)
+        tasks = [self._drawn(name, row) for row in rows]
+        marks = [(self._record.sitting, account, row[2], SURE) for row in rows if row[8] == SURE]
+        if marks:
+            with self._file.transaction() as db:
+                db.executemany(_MARK, marks)
+        for row in rows:
+            if row[7] is not None:
+                key = account, row[2]
+                self._out[key] = self._out.get(key, 0) + 1
+        return tasks
+
+    def finish(self, batch: Sequence[Finished], requests: int, retries: int) -> None:
+        """Record how tasks ended, in one transaction.
+
+        Args:
+            batch: in the order in which they ended.
+            requests, retries: of the run so far.
+        """
+        when, base, sitting = now_text(), first(self._record.load), self._record.sitting
+        outcomes: list[tuple[Any, ...]] = []
+        shared: list[tuple[Any, ...]] = []
+        sent: list[tuple[Any, ...]] = []
+        sure: list[tuple[Any, ...]] = []
+        doubtful: set[_Key] = set()
+        for f in batch:
+            task = f.task
+            account, media_id = key = self._accounts[task.update.account or ""], task.update.id
+            alone = self._back(key)
+            if f.state != "pending":
+                outcome = (
+                    f.state, when, f.attempts, f.transaction_id, f.status, f.error, f.problem, base + task.seq
+                )  # fmt: skip
+                outcomes.append(outcome)
+                if task.followers:
+                    shared.append(outcome)
+            if f.state == "applied":
+                sent.append((account, media_id, task.digest, when, SURE if alone else sitting))
+                doubtful.discard(key)  # a success settles what was unsure before
+            elif f.maybe_applied:
+                doubtful.add(key)
+            elif alone:
+                sure.append((SURE, account, media_id, sitting))
+        with self._file.transaction() as db:
+            db.executemany(_FINISH, outcomes)
+            if shared:
+                db.executemany(_FINISH_FOLLOWERS, shared)
+            db.executemany(_SENT, sent)
+            if sure:
+                db.executemany(_MARK, sure)
+            if doubtful:
+                db.executemany(_DOUBT, doubtful)
+            self._count(requests, retries)
+
+    def end(self, left: Sequence[Drawn], stopped: str | None, requests: int, retries: int) -> None:
+        """Note that the sitting has ended.
+
+        Args:
+            left: tasks that were drawn and never sent.
+            stopped: why it stopped early (JSON).
+        """
+        marks: list[tuple[Any, ...]] = []
+        for task in left:
+            key = self._accounts[task.update.account or ""], task.update.id
+            if self._back(key):
+                marks.append((SURE, *key, self._record.sitting))
+        with self._file.transaction() as db:
+            db.executemany(_MARK, marks)
+            self._count(requests, retries)
+            db.execute(
+                "UPDATE run SET ended_at = ?, stopped = ? WHERE run = ?", (now_text(), stopped, self._record.run)
+            )
+
+    def _next(self, account: int, after: tuple[float, int], most: int) -> list[Any]:
+        due, seq = after
+        load = self._record.load
+        values = {"load": load, "account": account, "due": due, "after": first(load) + seq, "beyond": beyond(load)}
+        values["most"] = most
+        rows = self._file.db.execute(_SAME_DUE, values).fetchall()
+        if len(rows) < most:
+            rows += self._file.db.execute(_LATER, values | {"most": most - len(rows)}).fetchall()
+        if len(rows) < most and account == self._plain:
+            if due < NEVER:
+                values["after"] = first(load) - 1
+            rows += self._file.db.execute(_PLAIN, values | {"most": most - len(rows)}).fetchall()
+        return rows
+
+    def _drawn(self, name: str, row: tuple[Any, ...]) -> Drawn:
+        number, due, _, text, hashed, ref, send_before, last, _ = row
+        body = text.encode()
+        try:
+            wire = decode_update(body, strict=False)
+        except InvalidUpdate as error:
+            raise JournalError(
+                f"the journal {printable(str(self._file.path))}: row {seq_of(number)} of the run"
+                f" {printable(self._record.name)!r} holds a request that cannot be read: {error}"
+            ) from error
+        account = name or None
+        others = self._followers(number) if last is not None else []
+        # One request serves them all, so it makes sense as long as it does for one of them.
+        for _, deadline in others:
+            send_before = None if send_before is None or deadline is None else max(send_before, deadline)
+        followers = tuple(Update(wire.id, wire.metadata, account, other, send_before) for other, _ in others)
+        update = Update(wire.id, wire.metadata, account, ref, send_before)
+        return Drawn(seq_of(number), update, body, hashed, NEVER if due is None else due, followers)
+
+    def _followers(self, leader: int) -> list[tuple[Any, float | None]]:
+        return self._file.db.execute(
+            "SELECT ref, send_before FROM task LEFT JOIN outcome USING (task)"
+            " WHERE leader = ? AND outcome.task IS NULL ORDER BY task",
+            (leader,),
+        ).fetchall()
+
+    def _back(self, key: _Key) -> bool:
+        """One task of a media id is no longer out; whether it was the only one."""
+        if not self._out:
+            return True
+        out = self._out.get(key)
+        if out is None:
+            return True
+        if out > 1:
+            self._out[key] = out - 1
+            return False
+        del self._out[key]
+        return True
+
+    def _count(self, requests: int, retries: int) -> None:
+        self._file.db.execute(
+            "UPDATE run SET requests = ?, retries = ? WHERE run = ?", (requests, retries, self._record.run)
+        )
