@@ -6,14 +6,19 @@ A request takes a `Ticket` before it leaves and gives it back, once, with what c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 from msgspec import Struct
 
 from .clock import ServerClock
+from .errors import ConfigurationError
 from .limits import RateLimit, WindowName
-from .windows import DAY, QUARTER, WaitUntil, Window, WindowStatus
+from .permits import Ticket, WaitUntil, WindowStatus
+from .windows import DAY, QUARTER, Window
+
+__all__ = ["DOCUMENTED", "NO_LIMITS", "Ledger", "Limits", "Ticket"]
 
 # A post has at most four images, so four interactive calls may meet an unknown window together.
 _INTERACTIVE_PROBES: Final = 4
@@ -23,23 +28,24 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What is assumed of a window whose headers are absent: (requests, seconds), or None to trust headers alone.
 
     The defaults are X's documented limits, as of 2026-11.
+
+    Raises:
+        ConfigurationError: fewer than one request, or no time at all.
     """
 
     user_15min: tuple[int, float] | None = (500, QUARTER)
     user_24hour: tuple[int, float] | None = None
     app_24hour: tuple[int, float] | None = (50_000, DAY)
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            assumed: tuple[int, float] | None = getattr(self, name)
+            if assumed is not None and not (assumed[0] >= 1 and 0 < assumed[1] < inf):
+                raise ConfigurationError(f"limits: {name} must be at least 1 request in some seconds, not {assumed!r}")
 
+
+DOCUMENTED: Final = Limits()
 NO_LIMITS: Final = Limits(user_15min=None, app_24hour=None)
-
-
-class Ticket:
-    """Leave to send one request; goes back to its ledger once."""
-
-    __slots__ = ("marks",)
-
-    def __init__(self, marks: list[int]) -> None:
-        self.marks = marks
 
 
 class Ledger:
@@ -52,23 +58,23 @@ class Ledger:
         keep: permits of each window that only interactive calls may take.
     """
 
-    __slots__ = ("_clock", "app", "in_flight", "keep", "windows")
+    __slots__ = ("_asked", "_clock", "app", "keep", "windows")
 
     def __init__(
-        self,
-        clock: ServerClock,
-        limits: Limits = Limits(),
-        app: Window | None = None,
-        *,
-        keep: int = 0,  # noqa: B008
+        self, clock: ServerClock, limits: Limits = DOCUMENTED, app: Window | None = None, *, keep: int = 0
     ) -> None:
         self._clock = clock
+        self._asked = 0.0
         self.app = app if app is not None else Window("app-24hour", clock, limits.app_24hour)
         self.windows = [Window("user-15min", clock, limits.user_15min), self.app]
         if limits.user_24hour is not None:
             self.windows.append(Window("user-24hour", clock, limits.user_24hour))
         self.keep = keep
-        self.in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """The account's requests that were sent and not yet answered."""
+        return self.windows[0].in_flight  # the app's window has the other accounts' as well
 
     def reserve(self, now: float, *, interactive: bool = False) -> Ticket | WaitUntil:
         """Leave for one request, or until when to wait."""
@@ -77,18 +83,24 @@ class Ledger:
 
     def refusal(self, now: float, *, interactive: bool = False) -> WaitUntil | None:
         """None where one more request may go now, else until when all windows may be open."""
-        probes, keep = (_INTERACTIVE_PROBES, 0) if interactive else (1, self.keep)
+        self._asked = now
+        keep = 0 if interactive else self.keep
         wait: WaitUntil | None = None
         for window in self.windows:
-            refusal = window.refusal(now, probes, keep)
-            if refusal is not None and (wait is None or _later(refusal, wait)):
-                wait = refusal
+            if window.credit <= keep or now >= window.credit_until:
+                refusal = window.refusal(now, _INTERACTIVE_PROBES if interactive else 1, keep)
+                if refusal is not None and (wait is None or _later(refusal, wait)):
+                    wait = refusal
         return wait
 
     def take(self) -> Ticket:
         """A ticket, where `refusal` has just said None."""
-        self.in_flight += 1
-        return Ticket([window.take() for window in self.windows])
+        for window in self.windows:
+            window.taken += 1
+            window.credit -= 1
+        clock = self._clock
+        clock.serial = mark = clock.serial + 1
+        return Ticket(mark, self._asked)
 
     def observe(
         self, ticket: Ticket, told: Mapping[WindowName, RateLimit], now: float, *, conclusive: bool = True
@@ -101,11 +113,9 @@ class Ledger:
             conclusive: False for answers that tell nothing by their lack of headers, such as a 503.
         """
         if "user-24hour" in told and len(self.windows) == 2:
-            # The requests in flight were not charged to it, yet the server counts them, this one included.
-            self.windows.append(Window("user-24hour", self._clock, in_flight=self.in_flight))
-        self.in_flight -= 1
-        for window, mark in self._marked(ticket):
-            window.answered(mark, told.get(window.name), now, conclusive)
+            self._add_user_24hour()
+        for window in self.windows:
+            window.answered(ticket, told.get(window.name), now, conclusive)
 
     def refuse(
         self, ticket: Ticket, told: Mapping[WindowName, RateLimit], now: float, retry_after: float | None = None
@@ -115,14 +125,14 @@ class Ledger:
         Args:
             retry_after: seconds, where the answer has that header.
         """
-        self.in_flight -= 1
-        names = {window.name for window in self.windows}
-        spent = {name for name, limit in told.items() if limit.remaining == 0 and name in names} or {"user-15min"}
-        for window, mark in self._marked(ticket):
+        if "user-24hour" in told and len(self.windows) == 2:
+            self._add_user_24hour()
+        spent = {name for name, limit in told.items() if limit.remaining == 0} or {"user-15min"}
+        for window in self.windows:
             if window.name in spent:
-                window.refused(mark, told.get(window.name), now, retry_after)
+                window.refused(ticket, told.get(window.name), now, retry_after)
             else:
-                window.answered(mark, told.get(window.name), now, False)
+                window.answered(ticket, told.get(window.name), now, False)
 
     def release(self, ticket: Ticket, now: float, *, maybe_sent: bool) -> None:
         """Give back the ticket of a request without an answer.
@@ -130,12 +140,11 @@ class Ledger:
         Args:
             maybe_sent: whether the server may have counted it.
         """
-        self.in_flight -= 1
-        for window, mark in self._marked(ticket):
+        for window in self.windows:
             if maybe_sent:
-                window.lost(mark, now)
+                window.lost(ticket, now)
             else:
-                window.give_back(mark)
+                window.give_back(ticket)
 
     def droppable(self, now: float) -> bool:
         """Whether the account's own state may be forgotten: nothing in flight, no window that still binds."""
@@ -145,12 +154,9 @@ class Ledger:
         """Every window as it is seen now."""
         return tuple(window.status(now) for window in self.windows)
 
-    def _marked(self, ticket: Ticket) -> Iterable[tuple[Window, int]]:
-        """The windows with the ticket's marks; 0 in one that became known after the ticket was taken."""
-        marks = ticket.marks
-        if len(marks) < len(self.windows):
-            marks = [*marks, *[0] * (len(self.windows) - len(marks))]
-        return zip(self.windows, marks, strict=False)
+    def _add_user_24hour(self) -> None:
+        # The requests in flight were not charged to it, yet the server counts them, this one included.
+        self.windows.append(Window("user-24hour", self._clock, in_flight=self.in_flight))
 
     def __repr__(self) -> str:
         return f"<Ledger {self.windows!r}>"

@@ -1,31 +1,30 @@
 """The arithmetic of one quota window: how many requests may go now, and until when the rest must wait.
 
-Theory
-------
 X counts requests in fixed windows: 500 in 15 minutes per user, 50,000 in 24 hours per app, sometimes a cap of 24 hours
 per user. A `Window` mirrors one of them; a `Ledger` joins those that bind one account. Time is always an argument (the
 loop's monotonic clock), so the same code also runs in virtual time.
 
-What is left. Answers come back in any order, so a single `remaining` is stale as soon as it is read. Two sums are
-never too high for a sole user, and the larger of them is used:
-
-- `limit - others - sent`, with `sent` all that we sent in this window, and `others` the largest `used - sent` seen, a
-  lower bound of what somebody else spent. It is exact as long as the server counts all that we send.
-- `limit - used - in flight - uncertain`, with `used` the largest count that the server told, and `uncertain` the
-  requests that ended without headers and may or may not be counted. It becomes exact when the answers are in, even
-  where the server does not count its own 503s.
+What is left. Answers come back in any order, so a single `remaining` is stale as soon as it is read. But whatever the
+server had counted when it told the least `remaining` so far is in that number, and all else that it may count was in
+flight then or was sent since. So `least - in flight - unsure` is never too high, and exact once the answers are in
+(`unsure` are requests that ended without headers, such as a 503, after which none was sent and answered). What others
+spent is in it as far as it was told. Before the first answer in a window it is `limit - sent`.
 
 When it ends. A reset is told in whole seconds, up to a second early, and `Date` is cut to the second. `ServerClock`
 keeps the best lower bound of the server's clock over all answers, so a window has surely ended once that bound is
-`reset + 1`.
+`reset + 1`; or once an answer tells a later reset.
 
 Over the edge. A request in flight while a window ends may be counted on either side. It stays charged to the new
-window until its answer names the reset of the old one. Each ticket holds its number in the window, and the window
-knows the number at which it began: lower ones were carried over.
+window until its answer names the reset of the old one; so does what is unsure then. Serial numbers tell whether a
+request was sent before or after a window began.
 
 First contact. In a window about which nothing is known one request goes ahead (of interactive calls up to four) and
-the rest follow its headers; likewise after a 429, and after a reset where somebody else had spent of the window before.
-Where headers are absent, the documented limits are assumed and counted here, from the first answer on.
+the rest follow its headers; likewise after a reset where somebody else had spent of the window before, and, one at a
+time whoever calls, after a 429.
+
+Where no reset is told, the documented limits are assumed: no more than the limit within any stretch of the window's
+length, as the `Tally` counts it, wherever the server's windows begin. If it tells what remains, then what others
+spent of it is tallied as if it had been sent here.
 
 A 429 closes its window until its own reset, whatever was told before. Without a usable one the wait starts at a minute
 and doubles up to a quarter of an hour.
@@ -33,117 +32,95 @@ and doubles up to a quarter of an hour.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 from typing import Final
 
-from msgspec import Struct
-
 from .clock import ServerClock
 from .limits import RateLimit, WindowName
+from .permits import Ticket, WaitUntil, WindowStatus
+from .tally import Tally, Unsure
+
+__all__ = ["DAY", "NOMINAL", "QUARTER", "Ticket", "WaitUntil", "Window", "WindowStatus"]
 
 DAY: Final = 86_400.0
 QUARTER: Final = 900.0
 NOMINAL: Final[dict[WindowName, float]] = {"user-15min": QUARTER, "user-24hour": DAY, "app-24hour": DAY}
 # A reset may be told up to a second before the window really ends.
 _EARLY: Final = 1.0
-_PLENTY: Final = 1 << 30
+# Two tellings of one reset may differ by a second; but not where the window itself may be that short.
+_SHORT: Final = 4.0
+_PLENTY: Final = 1 << 62  # more than any number that headers can tell
 _BARE_FIRST: Final = 60.0
 _BARE_LONGEST: Final = 900.0
 
 
-class WaitUntil(Struct, frozen=True, gc=False):
-    """No request may go now.
-
-    Attributes:
-        at: when to ask again (monotonic), or None: as soon as an answer comes in.
-        window: the name of the window that binds.
-    """
-
-    at: float | None
-    window: WindowName
-
-
-class WindowStatus(Struct, frozen=True, gc=False, kw_only=True):
-    """A window as it is seen now.
-
-    Attributes:
-        limit, remaining: requests; None where nothing is known.
-        opens_in: seconds until the window has surely ended, or None where no reset is known.
-        closed: whether nothing may be sent before then.
-        in_flight: requests sent and not yet answered.
-    """
-
-    name: WindowName
-    limit: int | None
-    remaining: int | None
-    opens_in: float | None
-    closed: bool
-    in_flight: int
-
-
 class Window:
-    """One fixed window of the server, as far as it is known here; see the module's theory.
+    """One fixed window of the server, as far as it is known here.
 
     Args:
         clock: the server's, shared by all its windows.
         assumed: (requests, seconds) where headers are absent; None trusts headers alone.
         in_flight: requests that the server counts and that were sent before this window was known of.
+
+    Attributes:
+        taken: requests charged so far, in all windows.
+        credit: how many may go without asking `refusal` again, until `credit_until`; whoever takes one lowers it.
     """
 
     __slots__ = (
-        "_assumed", "_began_at", "_blocked_until", "_clock", "_counted_until", "_credit", "_credit_until", "_doubtful",
-        "_far", "_fresh", "_last_reset", "_limit", "_others", "_probes", "_refusals", "_reset", "_sent", "_serial", "_span",
-        "_uncertain", "_used", "in_flight", "name",
+        "_base", "_began_at", "_blocked_until", "_calm", "_clock", "_ended", "_far", "_fresh",
+        "_last_reset", "_least", "_limit", "_others", "_probed", "_refusals", "_reset", "_slack", "_tally",
+        "_told_at", "_unsure", "credit", "credit_until", "name", "taken",
     )  # fmt: skip
 
     def __init__(
         self, name: WindowName, clock: ServerClock, assumed: tuple[int, float] | None = None, *, in_flight: int = 0
     ) -> None:
-        self.name = name
-        self.in_flight = in_flight
+        self.name: WindowName = name
         self._clock = clock
-        self._assumed = assumed
-        self._far = 2 * max(NOMINAL[name], assumed[1] if assumed else 0.0) + 60
-        self._limit: int | None = None
-        self._reset: float | None = None  # as the server told it, Unix seconds
-        self._last_reset: float | None = None
-        self._counted_until: float | None = None  # where no reset was told, monotonic
+        span = assumed[1] if assumed else NOMINAL[name]
+        self._far = 2 * max(NOMINAL[name], span) + 60
+        self._tally = Tally(span)
+        self._limit = assumed[0] if assumed else None
+        self._reset: int | None = None  # as the server told it, Unix seconds
+        self._last_reset: int | None = None
+        self._slack = 0  # by how much two tellings of one reset may differ
         self._blocked_until: float | None = None
-        self._sent = in_flight
-        self._used: int | None = None
-        self._others = 0
-        self._uncertain: deque[int] = deque()
-        self._fresh = True
-        self._doubtful = False
-        self._probes = 0
         self._refusals = 0
-        self._serial = 0
-        self._began_at = 0
-        self._span = 0.0
-        # How many may go without asking again, as long as no answer tells otherwise; a take lowers both sums by one.
-        self._credit = 0
-        self._credit_until = 0.0
+        self.taken = in_flight
+        self._ended = 0
+        self._base = 0  # so many were taken and are not counted in this window
+        self._least = _PLENTY  # the least `remaining` told in this window
+        self._unsure = Unsure()
+        self._others = False
+        self._fresh = True
+        self._probed = 0  # `taken` when the window began, and the probes since that told nothing
+        self._began_at = 0  # the serial then
+        self._told_at = 0  # the serial when its reset was told
+        self._calm = -1  # the reset that the common answer tells; -1 where each needs thought
+        self.credit = 0
+        self.credit_until = 0.0
 
     # What is decided from the state
 
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not yet answered."""
+        return self.taken - self._ended
+
     def end(self) -> float | None:
-        """When the present window has surely ended (monotonic), or None where that is unknown."""
+        """When the present window has surely ended, or the oldest of a tally fall out (monotonic); None: unknown."""
         if self._reset is not None:
             return self._reset + _EARLY - self._clock.offset
-        return self._counted_until
+        return self._tally.next_at
 
     def left(self) -> int | None:
         """How many requests may still go in the present window; None: nothing limits them."""
-        limit = self._limit
-        if limit is None:
+        if self._limit is None:
             return None
-        left = limit - self._others - self._sent
-        if self._used is not None:
-            told = limit - self._used - self.in_flight - len(self._uncertain)
-            if told > left:
-                return told
-        return left
+        if self._least < _PLENTY:
+            return self._least - self.taken + self._ended - self._unsure.count
+        return self._limit - self.taken + self._base
 
     def refusal(self, now: float, probes: int, keep: int) -> WaitUntil | None:
         """None where one more request may go now, else until when it must wait.
@@ -152,30 +129,36 @@ class Window:
             probes: how many may go ahead in a window about which nothing is known.
             keep: how many permits are not for this caller.
         """
-        if self._credit > keep and now < self._credit_until:
-            return None
         if self._blocked_until is not None:
             if now < self._blocked_until:
                 return WaitUntil(self._blocked_until, self.name)
-            self._begin(fresh=True)
-        end = self.end()
-        if end is not None and now >= end:
-            self._begin(fresh=self._others > 0 or self._doubtful)
-            end = None
+            self._begin(now, fresh=True)
+        elif self._reset is None:
+            self._base += self._tally.expire(now)
+        elif now >= self._reset + _EARLY - self._clock.offset:
+            self._begin(now, fresh=self._others)
+        left, limit = self.left(), self._limit
+        if left is None or limit is None:  # nothing limits them
+            left = limit = _PLENTY
         if self._fresh:
-            return None if self._probes < probes else WaitUntil(None, self.name)
-        left = self.left()
-        if left is None or left > keep or (left > 0 and self._limit is not None and keep >= self._limit):
-            self._credit, self._credit_until = _PLENTY if left is None else left, inf if end is None else end
+            if self.taken - self._probed >= (1 if self._refusals else probes):
+                return WaitUntil(None, self.name)
+            if left > 0:
+                return None
+        elif left > keep or (left > 0 and keep >= limit):
+            self.credit = left
+            self.credit_until = inf if self._reset is None else self._reset + _EARLY - self._clock.offset
             return None
-        return WaitUntil(end, self.name)
+        return WaitUntil(self.end(), self.name)
 
     def status(self, now: float) -> WindowStatus:
         """What is known now."""
+        if self._reset is None:
+            self._base += self._tally.expire(now)
         blocked = self._blocked_until is not None and now < self._blocked_until
         until = self._blocked_until if blocked else self.end()
         left = self.left()
-        over = until is not None and now >= until
+        over = not blocked and self._reset is not None and until is not None and now >= until
         return WindowStatus(
             name=self.name,
             limit=self._limit,
@@ -187,169 +170,176 @@ class Window:
 
     def settled(self, now: float) -> bool:
         """Whether the state may be forgotten: nothing is in flight and its window has ended."""
-        until = self._blocked_until if self._blocked_until is not None else self.end()
-        return self.in_flight == 0 and (until is None or now >= until)
+        until = self._blocked_until or (self._tally.empty_at if self._reset is None else self.end())
+        return self.taken == self._ended and (until is None or now >= until)
 
     # What changes it
 
-    def take(self) -> int:
-        """Charge one request; returns its number in this window, the mark on its ticket."""
-        self.in_flight += 1
-        self._sent += 1
-        self._serial += 1
-        self._credit -= 1
-        if self._fresh:
-            self._probes += 1
-        return self._serial
-
-    def give_back(self, mark: int) -> None:
+    def give_back(self, ticket: Ticket) -> None:
         """A request that was charged and never left this machine."""
-        self.in_flight -= 1
-        self._sent -= 1
-        self._probe_ended(mark)
+        self._ended += 1
+        self._base += 1
+        self._probe_ended(ticket)
 
-    def lost(self, mark: int, now: float) -> None:
+    def lost(self, ticket: Ticket, now: float) -> None:
         """A request that left and ended without headers: the server may have counted it or not."""
-        self.in_flight -= 1
-        self._probe_ended(mark)
-        if self._used is not None:
-            self._uncertain.append(self._serial)
-        if not self._fresh:
-            self._count_from(now)
+        self._ended += 1
+        self._probe_ended(ticket)
+        self._unheard(now)
 
-    def answered(self, mark: int, told: RateLimit | None, now: float, conclusive: bool) -> None:
+    def answered(self, ticket: Ticket, told: RateLimit | None, now: float, conclusive: bool) -> None:
         """Take in an answer that is not a 429.
 
         Args:
-            mark: of the ticket.
-            told: this window's headers, or None.
-            now: when the answer was received.
             conclusive: whether headers would have been there if the server sent any (not so for a 503).
         """
-        if told is not None and told.reset == self._reset and told.limit == self._limit and not self._uncertain:
-            # The common answer: of this window, nothing new but the count. (A fresh or closed window has no credit.)
-            remaining, limit = told.remaining, told.limit
-            if remaining is not None and limit is not None and self._credit_until and mark > self._began_at:
-                self.in_flight -= 1
-                used = limit - remaining
-                if self._used is None or used > self._used:
-                    self._used = used
-                if used - self._sent > self._others:
-                    self._others, self._credit = used - self._sent, 0
+        if told is not None and told.reset == self._calm:
+            # The common answer: of this window, nothing new but the count.
+            limit, remaining = told.limit, told.remaining
+            if limit is not None and limit == self._limit and remaining is not None:
+                self._ended += 1
+                if remaining < self._least:
+                    self._least = remaining
+                    left = remaining - self.taken + self._ended
+                    if left < self.credit:  # noqa: PLR1730 - min() costs three times as much
+                        self.credit = left
+                    if remaining < limit - self.taken + self._base:
+                        self._others = True
                 return
         if told is None or (told.remaining is None and told.reset is None):
-            if conclusive and self._blocked_until is None:
+            if conclusive and self._blocked_until is None and ticket.mark > self._began_at:
                 self._refusals = 0
-                if self._fresh:
-                    self._fresh, self._probes = False, 0
-                    self._limit = self._limit or (self._assumed[0] if self._assumed else None)
-            self.lost(mark, now)
+                self._fresh = False
+            self.lost(ticket, now)
             return
-        self.in_flight -= 1
-        if self._blocked_until is not None:
-            return  # all that is in flight while a window is closed was sent before; the next window starts afresh
+        self._ended += 1
+        if self._blocked_until is not None:  # sent before it closed; the next window starts afresh
+            self._unheard(now)
+            return
         self._refusals = 0
-        if self._belongs(told.reset, now, carried=mark <= self._began_at):
-            self._credit = 0
-            if told.limit is not None:
-                self._limit = told.limit
-            self._learn(told.remaining, mark)
-            self._count_from(now)
+        self.credit = 0
+        here = self._place(told.reset, ticket, now)
+        if here is None:
+            self._unheard(now)
+        elif here:
+            self._learn(told, ticket, now)
 
-    def refused(self, mark: int, told: RateLimit | None, now: float, retry_after: float | None) -> None:
+    def refused(self, ticket: Ticket, told: RateLimit | None, now: float, retry_after: float | None) -> None:
         """Take in a 429 that is laid to this window."""
-        self.in_flight -= 1
-        self._sent -= 1
-        carried = mark <= self._began_at
-        reset = told.reset if told is not None and told.reset is not None and self._plausible(told.reset, now) else None
-        if carried and (reset is None or (self._last_reset is not None and reset <= self._last_reset + self._slack())):
+        self._ended += 1
+        self._base += 1
+        carried = ticket.mark <= self._began_at
+        reset = told.reset if told is not None and self._plausible(told.reset, ticket, now) else None
+        if carried and (reset is None or (self._last_reset is not None and reset <= self._last_reset + self._slack)):
             return  # the rest of a burst that was refused together, or an answer from the window before
-        wait = retry_after or 0.0
+        wait = min(max(retry_after or 0.0, 0.0), self._far)
         if reset is not None:
             wait = max(wait, reset + _EARLY - self._clock.offset - now)
         if not carried:
             self._refusals += 1
-            if reset is None and not retry_after:
+            if reset is None and not wait:
                 wait = min(_BARE_LONGEST, _BARE_FIRST * 2.0 ** min(self._refusals - 1, 8))
             elif self._refusals > 1:  # the probe was refused too: a reset that never comes is not asked every second
                 wait = max(wait, min(_BARE_FIRST, 2.0 ** min(self._refusals - 2, 8)))
-            self._began_at = self._serial
+            self._began_at = self._clock.serial
             self._last_reset = None
-        self._credit, self._credit_until = 0, 0.0
+        if self._reset is not None:
+            self._recount(now)
         self._reset = reset
-        self._counted_until = None
         self._blocked_until = now + wait
+        self.credit, self._calm = 0, -1
 
     # Within
 
-    def _slack(self) -> float:
-        """How far two tellings of one reset may lie apart: a second, unless the window itself is about as short."""
-        return 1.0 if self._span >= 2.0 else 0.0
-
-    def _plausible(self, reset: float, now: float) -> bool:
-        ahead = reset - (now + self._clock.offset)
-        return -_EARLY <= ahead <= self._far
-
-    def _belongs(self, reset: float | None, now: float, *, carried: bool) -> bool:
-        """Place an answer by the reset it told, and keep that; False where it was counted in a window that is over."""
+    def _plausible(self, reset: int | None, ticket: Ticket, now: float) -> bool:
+        """Whether the window that this answer was counted in may end then: not before it was sent, nor far ahead."""
         if reset is None:
-            return not carried
-        slack = self._slack()
-        here, before = self._reset, self._last_reset
+            return False
+        offset = self._clock.offset
+        return ticket.at + offset - _EARLY <= reset <= now + offset + self._far
+
+    def _place(self, reset: int | None, ticket: Ticket, now: float) -> bool | None:
+        """Whether an answer was counted in the present window, by the reset it told; None: unknown."""
+        if reset is None or not self._plausible(reset, ticket, now):
+            return True if ticket.mark > self._began_at else None
+        here, before, slack = self._reset, self._last_reset, self._slack
         if here is not None and abs(reset - here) <= slack:
             return True
-        if carried and (reset < here if here is not None else before is not None and reset <= before + slack):
-            self._sent -= 1
-            return False
-        if not self._plausible(reset, now):
-            return not carried
-        if here is not None and reset > here:  # the server is in its next window already
-            self._begin(fresh=False)
-            self._sent += 1  # this one, which is no longer in flight
-        elif here is None and before is not None and abs(reset - before) <= slack:
-            self._doubtful = True  # the server is still in the window that was over here: ask again in a moment
-            self._counted_until = now + _EARLY
-            return True
-        self._reset, self._counted_until = reset, None
-        self._span = max(self._span, reset - (now + self._clock.offset))
+        if here is None and before is not None and reset <= before + slack:
+            if ticket.mark <= self._began_at:
+                return self._elsewhere(ticket)
+            self._others = True  # the server is still in the window that was over here: ask one at a time
+        elif here is not None and reset < here and ticket.mark <= self._told_at:
+            return self._elsewhere(ticket)  # of an earlier window, of which no other answer was seen
+        elif here is not None and reset > here:  # the server is in its next window already
+            self._begin(now, fresh=False)
+            self._base -= 1  # this one is in no more flight, but counted there
+        self._reset = reset
+        self._told_at = self._clock.serial
+        if reset - now - self._clock.offset >= _SHORT:
+            self._slack = 1
+        self._tally.clear()
         return True
 
-    def _learn(self, remaining: int | None, mark: int) -> None:
-        """Take in what the server says is left; ends first contact."""
-        uncertain = self._uncertain
-        while uncertain and uncertain[0] < mark:
-            uncertain.popleft()
-        if remaining is not None and self._limit is not None:
-            used = max(0, self._limit - remaining)
-            if self._used is None or used > self._used:
-                self._used = used
-            others = used - self._sent
-            if others > self._others:
-                self._others = others
-        if self._fresh:
-            self._fresh, self._probes = False, 0
+    def _elsewhere(self, ticket: Ticket) -> bool:
+        """This request was counted in an earlier window, and so was what had ended before it was sent."""
+        self._base += 1 + self._unsure.settle(ticket.mark)
+        return False
 
-    def _count_from(self, now: float) -> None:
-        """Where no reset was told, the window lasts as long as is documented, from its first answer on."""
-        if self._reset is None and self._counted_until is None and self._limit is not None:
-            self._counted_until = now + (self._assumed[1] if self._assumed else NOMINAL[self.name])
+    def _learn(self, told: RateLimit, ticket: Ticket, now: float) -> None:
+        """Take in what an answer of the present window says; ends first contact."""
+        self._fresh = False
+        remaining = told.remaining
+        if told.limit:
+            self._limit = told.limit
+        elif remaining is not None:
+            self._limit = max(self._limit or 0, remaining + 1)
+        limit = self._limit
+        if self._reset is None:
+            self._tally.add(now)
+        if remaining is None or limit is None:
+            return
+        by_others = limit - remaining - self.taken + self._base
+        if self._reset is not None:
+            self._others = self._others or by_others > 0
+            self._unsure.settle(ticket.mark)
+            self._least = min(remaining, limit, self._least)
+            self._calm = -1 if self._unsure.count else self._reset
+        elif by_others > 0:
+            self._tally.add(now, by_others)
+            self._base -= by_others
 
-    def _probe_ended(self, mark: int) -> None:
-        if self._fresh and mark > self._began_at and self._probes:
-            self._probes -= 1
+    def _unheard(self, now: float) -> None:
+        """A request has ended, and nobody told whether it was counted."""
+        self._calm = -1
+        self._unsure.add(self._clock.serial)
+        if self._reset is None:
+            self._tally.add(now)
 
-    def _begin(self, *, fresh: bool) -> None:
-        """A new window: what is in flight may be counted in it."""
+    def _probe_ended(self, ticket: Ticket) -> None:
+        if self._fresh and ticket.mark > self._began_at:
+            self._probed += 1
+
+    def _begin(self, now: float, *, fresh: bool) -> None:
+        """A new window: what is in flight, and what is unsure since the last one began, may be counted in it."""
         if self._reset is not None:
             self._last_reset = self._reset
-        self._reset = self._counted_until = self._blocked_until = None
-        self._sent = self.in_flight
-        self._used = None
-        self._others = 0
-        self._credit, self._credit_until = 0, 0.0
-        self._uncertain.clear()
-        self._fresh, self._doubtful, self._probes = fresh, False, 0
-        self._began_at = self._serial
+            self._recount(now)
+        self._reset = self._blocked_until = None
+        self._least = _PLENTY
+        self._fresh, self._probed = fresh, self.taken
+        self._began_at = self._clock.serial
+        self._others = False
+        self.credit, self._calm = 0, -1
+
+    def _recount(self, now: float) -> None:
+        """Charge what may still be counted, and nothing else."""
+        self._unsure.settle(self._began_at)
+        unsure = self._unsure.count
+        self._base = self._ended - unsure
+        self._tally.clear()
+        if unsure:
+            self._tally.add(now, unsure)
 
     def __repr__(self) -> str:
         return (

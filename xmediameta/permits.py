@@ -1,0 +1,49 @@
+"""What the quota's arithmetic hands out: leave to send, or until when to wait, or how a window stands."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .limits import WindowName
+
+
+class Ticket(Struct, frozen=True, gc=False):
+    """Leave to send one request; goes back to its ledger once.
+
+    Attributes:
+        mark: its serial number.
+        at: when it was taken (monotonic).
+    """
+
+    mark: int
+    at: float
+
+
+class WaitUntil(Struct, frozen=True, gc=False):
+    """No request may go now. Any answer that comes in may change that, so ask again after each.
+
+    Attributes:
+        at: when to ask again at the latest (monotonic), or None: an answer must come in first.
+        window: the name of the window that binds.
+    """
+
+    at: float | None
+    window: WindowName
+
+
+class WindowStatus(Struct, frozen=True, gc=False, kw_only=True):
+    """A window as it is seen now.
+
+    Attributes:
+        limit, remaining: requests; None where nothing is known.
+        opens_in: seconds until the window has surely ended, or None where no reset is known.
+        closed: whether nothing may be sent before then.
+        in_flight: requests sent and not yet answered.
+    """
+
+    name: WindowName
+    limit: int | None
+    remaining: int | None
+    opens_in: float | None
+    closed: bool
+    in_flight: int
