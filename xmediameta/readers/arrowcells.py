@@ -90,6 +90,15 @@ def is_text(pa: Any, arrow: Any) -> bool:
     return any(test(arrow) for test in tests)
 
 
+def is_utf8(pa: Any, array: Any) -> bool:
+    """Whether the texts of an array are what they should be; neither Parquet nor Arrow looks at them before."""
+    try:
+        array.cast(pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _native(pa: Any, kind: Kind, path: Path, arrow: Any) -> Callable[[Any], object] | None:
     """What reads values that are no texts and no times; None where the type does not fit."""
     types = pa.types
@@ -101,11 +110,9 @@ def _native(pa: Any, kind: Kind, path: Path, arrow: Any) -> Callable[[Any], obje
             return bool
         case "word" if path == ("ref",) and types.is_integer(arrow):
             return int
-        case "list" if listing and is_text(pa, arrow.value_type):
+        case "list" if listing and (is_text(pa, arrow.value_type) or types.is_null(arrow.value_type)):
             return _entries
-        case "list" if listing and types.is_null(arrow.value_type):  # of a list that is always empty
-            return _entries
-        case "stickers" if listing and types.is_struct(arrow.value_type):
+        case "stickers" if listing and (types.is_struct(arrow.value_type) or types.is_null(arrow.value_type)):
             return _stickers
         case _:
             return None

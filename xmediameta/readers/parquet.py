@@ -17,7 +17,7 @@ from xmediameta.explain import Fault
 from xmediameta.flat import COLUMN_NAMES, Column, Columns, Flaw, read_header
 from xmediameta.text import printable
 
-from .arrowcells import is_text, kept, reading
+from .arrowcells import is_text, is_utf8, kept, reading
 from .damage import damage
 from .extras import needed
 from .rows import ReadOptions, Reject, Row, Unreadable
@@ -130,12 +130,9 @@ class _Table:
             array = batch.column(self.tops.index(leaf.top))
             for step in leaf.steps:
                 array = array.flatten()[step]
-            if is_text(self._pa, array.type):
-                try:
-                    array.validate(full=True)
-                except self._pa.ArrowInvalid:
-                    array = array.cast(self._pa.large_binary())
-                    damaged = True
+            if is_text(self._pa, array.type) and not is_utf8(self._pa, array):
+                array = array.cast(self._pa.large_binary())
+                damaged = True
             cells.append(values(array))
         return cells, damaged
 
