@@ -50,6 +50,8 @@ class Entry:
     Attributes:
         update, body, account: what is sent, and with whose credential.
         sharers: who gets the outcome, in the order in which they came; the first of them sends it.
+        due: the earliest `send_before` of those who share it (Unix seconds), or None.
+        moved: whether the last who came made it due earlier.
         owner: of all that share it, or None where they differ.
         coalesced: how different updates became one in it, if they did.
         started: whether a request may have left.
@@ -64,8 +66,8 @@ class Entry:
     """
 
     __slots__ = (
-        "account", "ahead", "attempts", "behind", "body", "coalesced", "course", "head", "order", "owner", "sharers",
-        "signed_with", "started", "ticket", "update", "urgent",
+        "account", "ahead", "attempts", "behind", "body", "coalesced", "course", "due", "head", "moved", "order",
+        "owner", "sharers", "signed_with", "started", "ticket", "update", "urgent",
     )  # fmt: skip
 
     def __init__(self, update: Update, body: bytes, account: str | None, sharer: Sharer) -> None:
@@ -75,7 +77,8 @@ class Entry:
         self.sharers = [sharer]
         self.owner: object = sharer.owner
         self.coalesced: Coalesce = None
-        self.started = self.head = self.urgent = False
+        self.due = update.deadline if update.send_before is not None else None
+        self.started = self.head = self.urgent = self.moved = False
         self.ahead: Entry | None = None
         self.behind: Entry | None = None
         self.attempts = 0
@@ -83,13 +86,19 @@ class Entry:
         self.course: object = None
         self.order = self.ticket = 0
 
-    @property
-    def due(self) -> float | None:
-        """The earliest `send_before` of those who share it (Unix seconds), or None."""
-        return min((d for s in self.sharers if (d := s.update.deadline) is not None), default=None)
+    def join(self, sharer: Sharer) -> None:
+        """One more shares it."""
+        self.sharers.append(sharer)
+        if self.owner is not sharer.owner:
+            self.owner = None
+        due = sharer.update.deadline
+        self.moved = due is not None and (self.due is None or due < self.due)
+        if self.moved:
+            self.due = due
 
-    def recompose(self, encode: Callable[[Update], bytes]) -> None:
-        """Some who shared a coalesced entry have gone: what is sent is what the others gave."""
+    def left(self, encode: Callable[[Update], bytes]) -> None:
+        """Some who shared it have gone: it may be due later, and what was coalesced is made of what the others gave."""
+        self.due = min((d for s in self.sharers if (d := s.update.deadline) is not None), default=None)
         if self.coalesced is None or self.started or not self.sharers:
             return
         updates = [sharer.update for sharer in self.sharers]
@@ -177,9 +186,7 @@ class Lanes:
     def _join(self, newest: Entry, sharer: Sharer) -> Entry:
         self._newest[newest.update.id] = newest
         newest.behind = None
-        newest.sharers.append(sharer)
-        if newest.owner is not sharer.owner:
-            newest.owner = None
+        newest.join(sharer)
         return newest
 
 

@@ -61,12 +61,12 @@ class LanesMachine(RuleBasedStateMachine):
     )
     def add(
         self,
-        id: str,
+        id: str,  # noqa: A002
         text: str,
         download: bool | None,
         account: str | None,
         owner: str | None,
-        urgent: bool,  # noqa: A002
+        urgent: bool,
     ) -> None:
         update = Update(id, Metadata.of(alt_text=text, allow_download=download), account)
         taker = Taker(len(self.takers), update, owner, self.led)
@@ -107,7 +107,7 @@ class LanesMachine(RuleBasedStateMachine):
         if self.led.get(entry) is taker:
             del self.led[entry]
         self.sender.withdraw(entry, [taker])
-        entry.recompose(encode)
+        entry.left(encode)
 
     def _entry_of(self, taker: Taker) -> Entry:
         entry: Entry | None = self.lanes._newest[taker.update.id]

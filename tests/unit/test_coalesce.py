@@ -248,7 +248,7 @@ def test_what_is_sent_is_made_of_those_who_are_left(mode: Coalesce, left: tuple[
     road.add("b")
     road.add("c")
     entry.sharers = [entry.sharers[number] for number in left]
-    entry.recompose(encode)
+    entry.left(encode)
     assert entry.update.metadata == expected
     assert body(entry) == encode(Update("1", expected))
 
@@ -260,7 +260,7 @@ def test_what_may_have_been_sent_stays_as_it_is() -> None:
     entry.started = True
     sent = entry.body
     entry.sharers.pop()
-    entry.recompose(encode)
+    entry.left(encode)
     assert entry.body == sent
 
 
@@ -295,7 +295,18 @@ def test_due_is_the_earliest_of_all_who_share() -> None:
     assert entry is not None
     assert entry.due == 20.5
     entry.sharers = [sharer for sharer in entry.sharers if sharer.update.send_before is None]
+    entry.left(encode)
     assert entry.due is None
+
+
+def test_who_comes_may_make_it_due_earlier() -> None:
+    lanes = Lanes()
+    moved = []
+    for before in (30, 40, None, 30, 20):
+        update = Update("1", Metadata.of(alt_text="a"), send_before=before)
+        entry, _ = lanes.add(update, encode(update), None, Taker(update))
+        moved.append(entry.moved)
+    assert moved == [False, False, False, False, True]
 
 
 def test_all_that_is_ahead_of_an_urgent_one_is_urgent() -> None:

@@ -75,7 +75,7 @@ class Endings:
         if error is None and isinstance(self.error, XMediaMetaError):
             error = self.error
         rows = self.own(entry)
-        self._sender.withdraw(entry, rows)
+        self._withdraw(entry, rows)
         for row in rows:
             row.end(NotSent(update=row.update, reason=reason, error=error), entry.attempts)
 
@@ -86,10 +86,16 @@ class Endings:
             for sharer in entry.sharers
             if isinstance(sharer, Row) and (due := sharer.update.deadline) is not None and due <= wall
         ]
-        self._sender.withdraw(entry, late, lead=True)
-        entry.recompose(self._encode)
+        self._withdraw(entry, late)
         for row in late:
             row.end(NotSent(update=row.update, reason="expired"), entry.attempts)
+
+    def _withdraw(self, entry: Entry, rows: list[Row]) -> None:
+        """These rows wait for an entry no more that nobody sends now: whoever is left and first must."""
+        gone = {id(row) for row in rows}
+        entry.sharers = [sharer for sharer in entry.sharers if id(sharer) not in gone]
+        entry.left(self._encode)
+        self._sender.withdraw(entry, (), lead=True)
 
     # Plain 403s
 

@@ -226,7 +226,7 @@ class Engine:
             if self._source.error is not None:
                 self.halt(self._source.error, "run_stopped")
             return
-        if given is None:
+        if given is None and self._held is not None:
             return  # nothing now for an account that can be sent for
         self.taken += 1
         self._endings.open += 1
@@ -266,8 +266,8 @@ class Engine:
         entry, leads = lanes.add(update, body, update.account, row, coalesce, self._encode)
         if leads:
             self.lead(entry)
-        elif update.send_before is not None and entry.ticket:
-            entry.sharers[0].lead(entry)  # it is in a queue, and may have to move ahead there
+        elif entry.moved and entry.ticket:
+            entry.sharers[0].lead(entry)  # it is in a queue, and has to move ahead there
 
     # The end
 
