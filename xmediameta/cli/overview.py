@@ -175,7 +175,9 @@ def told(seen: Overview, *, most_problems: int, bar: bool = False) -> Renderable
         lines.append(Text(stands.action))
     lines.append(Text(""))
     if bar:
-        lines.append(ProgressBar(total=max(seen.total, 1), completed=seen.settled, width=60))
+        grid = Table.grid()  # which ends the line; a bar alone does not
+        grid.add_row(ProgressBar(total=max(seen.total, 1), completed=seen.settled, width=60))
+        lines.append(grid)
     lines += [_rows(seen), Text(_spent(seen))]
     if (left := _left(seen)) is not None:
         lines.append(Text(left))
@@ -224,7 +226,7 @@ def _left(seen: Overview) -> str | None:
 
 
 def _accounts(seen: Overview) -> Table:
-    states = [state for state in _ORDER if seen.counts[state]]
+    states: list[State] = [state for state in _ORDER if seen.counts[state]]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("account", overflow="ellipsis", max_width=40)
     for heading in ("rows", *states):

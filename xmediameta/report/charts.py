@@ -76,14 +76,21 @@ class Charts:
         frame = [*_grid(top, height), drawn, *hits, *line_up, *axis.ticks(height)]
         return self._chart(title, f"{sums[-1]:,} {name} of {goal:,} rows to send.", height, frame)
 
-    def windows(self, series: Sequence[Series], names: Sequence[str], limit: int | None, *, title: str) -> Markup:
-        """Stacked bars, one for each window, under the line of their limit."""
+    def windows(
+        self, series: Sequence[Series], names: Sequence[str], ends: tuple[str, str], limit: int | None, *, title: str
+    ) -> Markup:
+        """Stacked bars, one for each window, under the line of their limit.
+
+        Args:
+            names: of the bars.
+            ends: labels of the first and the last one.
+        """
         said = _described(series) + (f" The limit is {limit:,}." if limit else "")
         # A few bars are not blown up to the whole width.
         step = 100 / max(len(names), _FEWEST_BARS)
-        ticks = [_tick("0%", "start", 130, names[0])]
+        ticks = [_tick("0%", "start", 130, ends[0])]
         if len(names) * step > 70:
-            ticks.append(_tick(f"{len(names) * step:.3f}%", "end", 130, names[-1], "tick minor"))
+            ticks.append(_tick(f"{len(names) * step:.3f}%", "end", 130, ends[1], "tick minor"))
         return self._chart(title, said, 130, [*self._bars(series, names, limit, 130, step), *ticks])
 
     def shares(self, series: Sequence[tuple[str, int]], *, title: str) -> Markup:

@@ -49,7 +49,7 @@ def over_time(story: Story, charts: Charts) -> Markup | None:
     goal = sum(story.counts[state] for state in (*SETTLED, "pending"))
     rising = [sum(found) for found in shown.counters]
     keys = [tag("li", tag("span", class_=f"key {one.name}"), one.name) for one in series]
-    begin, end = story.bins.span
+    begin, end = story.bins.extent
     return section(
         "Over time",
         tag("p", f"From {moment(begin)} to {moment(end)}, in intervals of {lasting(shown.width)}.", class_="note"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -24,6 +25,10 @@ class Bins:
 
     Args:
         kinds: how many counters each bin has.
+
+    Attributes:
+        width: of a bin, in seconds.
+        extent: the first and the last time, in Unix seconds.
     """
 
     def __init__(self, kinds: int, *, most: int = _MOST_BINS) -> None:
@@ -32,6 +37,7 @@ class Bins:
         self._most = most
         self._bins: dict[int, list[int]] = {}
         self._first = self._last = 0
+        self.extent = (math.inf, -math.inf)
 
     def add(self, at: float, kind: int, number: int = 1) -> None:
         """Count something.
@@ -39,6 +45,7 @@ class Bins:
         Args:
             at: Unix seconds.
         """
+        self.extent = min(self.extent[0], at), max(self.extent[1], at)
         index = int(at // self.width)
         if not self._bins:
             self._first = self._last = index
@@ -61,7 +68,7 @@ class Bins:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From when to when, in Unix seconds."""
+        """Where the first bin begins and the last one ends, in Unix seconds."""
         return self._first * self.width, (self._last + 1) * self.width
 
     def _join(self) -> None:

@@ -91,11 +91,11 @@ def _chart(uses: Sequence[WindowUse], charts: Charts, title: str) -> Markup:
         sent.append(round(sum(use.sent for use in some) / len(some)))
         others.append(round(sum(use.others for use in some) / len(some)))
         means = f" (mean of {len(some)})" if each > 1 else ""
-        names.append(f"{_short(some[0].opened)} to {_short(some[-1].closed)}{means}")
+        names.append(_span(some) + means)
     limit = max((use.limit for use in uses if use.limit), default=None)
     series = [Series("sent", sent), *([Series("others", others)] if any(others) else [])]
     title = f"{title}, each bar the mean of {each} windows" if each > 1 else title
-    return charts.windows(series, names, limit, title=title)
+    return charts.windows(series, names, (_span(uses[:1]), _span(uses[-1:])), limit, title=title)
 
 
 def _table(groups: Sequence[tuple[str, str, Sequence[WindowUse]]]) -> Markup:
@@ -131,6 +131,10 @@ def _title(account: str, name: str) -> str:
 
 def _time(seconds: float) -> Markup:
     return tag("td", lasting(seconds), class_="number")
+
+
+def _span(uses: Sequence[WindowUse]) -> str:
+    return f"{_short(uses[0].opened)} to {_short(uses[-1].closed)}"
 
 
 def _short(at: float) -> str:
