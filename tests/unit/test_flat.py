@@ -138,6 +138,7 @@ def test_account_ref_and_deadline():
         ({"stickers": '[{"idd":"7"}]'}, "did you mean 'id'?"),
         ({"stickers": "[" * 100_000}, "stickers: broken JSON: nested too deeply"),
         ({"alt_text": "#N/A"}, "alt_text: #N/A is what a formula shows that failed, and no value"),
+        ({"alt_text": "Err:502"}, "alt_text: Err:502 is what a formula shows that failed, and no value"),
         ({"alt_text": "a", "account": " #REF! "}, "account: #REF! is what a formula shows that failed"),
         ({"allowed_domains": "example.com|#NAME?"}, "allowed_domains: #NAME? is what a formula shows that failed"),
         ({"preview_media_id": "1.1E+18"}, "preview_media_id: '1.1E+18' was written as a number"),

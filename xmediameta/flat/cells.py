@@ -26,6 +26,7 @@ _FORMULA_ERRORS: Final = {
     "#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#SPILL!", "#CALC!", "#FIELD!", "#BLOCKED!",
     "#CONNECT!", "#UNKNOWN!", "#ERROR!", "#GETTING_DATA",
 }  # fmt: skip
+_LIBREOFFICE_ERROR: Final = re.compile(r"Err:\d{3}\s*", re.ASCII)
 NO_ZONE: Final = "has no zone; write it as 2026-01-31T12:00:00Z"
 
 
@@ -63,7 +64,7 @@ def _read_id(cell: str) -> str:
 
 
 def _read_text(cell: str) -> str:
-    if cell.startswith("#") and cell.rstrip() in _FORMULA_ERRORS:
+    if cell.startswith(("#", "Err:")) and (cell.rstrip() in _FORMULA_ERRORS or _LIBREOFFICE_ERROR.fullmatch(cell)):
         raise ValueError(f"{cell.rstrip()} is what a formula shows that failed, and no value")
     return cell
 

@@ -2,7 +2,7 @@
 
 A workbook holds values, and not what a person typed. A number has 15 digits, so a media id that was typed as a number
 is another one by now. A date has no zone. A formula that failed has no value at all, and calamine shows it as an empty
-cell (`sheetscan` finds those of .xlsx). Each is refused here, with the cell and with what to do.
+cell (`sheetscan` finds them). Each is refused here, with the cell and with what to do.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from xmediameta.flat import Column, Columns, Flaw, Kind, read_header
 from xmediameta.text import counted, printable
 
 from .extras import needed
+from .findings import Failed, letters
 from .rows import ReadOptions, Reject, Row, Unreadable
-from .sheetscan import Failed, failed_formulas, letters, refuse_bombs
+from .sheetscan import failed_formulas, refuse_bombs
 
 Value = str | bool | int | float | date | datetime | time | timedelta
 
