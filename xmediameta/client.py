@@ -23,7 +23,7 @@ from .coalesce import Coalesce
 from .credentials import Credential
 from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
-from .journal import Journal
+from .journal import Journal, JournalRun
 from .ledger import NO_LIMITS, Limits
 from .limits import WindowName
 from .models import Metadata, Update, utc
@@ -184,7 +184,7 @@ class Client:
         max_requests: int | None = None,
         max_duration: float | None = None,
         lookahead: int = 10_000,
-        journal: Journal | str | os.PathLike[str] | None = None,
+        journal: Journal | JournalRun | str | os.PathLike[str] | None = None,
         run: str | None = None,
         retry_failed: bool = False,
         force: bool = False,
@@ -203,11 +203,14 @@ class Client:
                 `send_before` goes first.
             journal: an open journal or the path of one. All updates are loaded into it first; what was sent already
                 costs nothing, each outcome is recorded before it is told, and the same run goes on where it stopped.
+                Or a run that was started already (`Journal.start`): it holds its updates, `updates` is then not read,
+                and the caller ends it.
             run: the name of the run in the journal.
             retry_failed: send again what failed in an earlier sitting of the run.
             force: send what is unchanged too.
         """
-        if journal is not None and not run:
+        held = isinstance(journal, JournalRun)
+        if journal is not None and not run and not held:
             raise ConfigurationError("a run in a journal needs a name: run='...'")
         options = Options(
             concurrency=self._concurrency if concurrency is None else concurrency,
@@ -219,8 +222,10 @@ class Client:
             lookahead=lookahead,
         )
         journaled = None
-        if journal is not None and run:
-            journaled = Journaled(journal=journal, name=run, force=force, retry_failed=retry_failed)
+        if journal is not None:
+            journaled = Journaled(
+                journal=journal, name=run or "", force=force, retry_failed=retry_failed, tell_settled=not held
+            )
         return BulkRun(self._opened, updates, options, self._running, base_url=self._base_url, journaled=journaled)
 
     # What it knows

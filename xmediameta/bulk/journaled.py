@@ -176,15 +176,15 @@ class Journaled(Struct, kw_only=True):
     """That a run is kept in a journal, and how; see `Client.bulk`.
 
     Attributes:
-        journal: an open one, or a path that is opened for the run alone.
+        journal: an open one, a path that is opened for the run alone, or a run that the caller holds and ends.
         name: of the run.
         force, retry_failed: what is sent again.
         tell_settled: whether rows that need no request are told too.
         fingerprint: of the input, where it is known.
     """
 
-    journal: Journal | str | os.PathLike[str]
-    name: str
+    journal: Journal | JournalRun | str | os.PathLike[str]
+    name: str = ""
     force: bool = False
     retry_failed: bool = False
     tell_settled: bool = True
@@ -196,6 +196,8 @@ class Journaled(Struct, kw_only=True):
         Raises:
             JournalError: the journal cannot be used, or another process has the run.
         """
+        if isinstance(self.journal, JournalRun):
+            return Held(self.journal, None, given=True)
         mine = None if isinstance(self.journal, Journal) else await Journal.open(self.journal)
         journal = mine if mine is not None else self.journal
         if not isinstance(journal, Journal):
@@ -217,13 +219,18 @@ class Journaled(Struct, kw_only=True):
 
 
 class Held:
-    """A run that is held, and the journal if it was opened for it."""
+    """A run that is held, and the journal if it was opened for it.
 
-    __slots__ = ("_journal", "run")
+    Args:
+        given: whether the caller gave the run, and ends it.
+    """
 
-    def __init__(self, run: JournalRun, journal: Journal | None) -> None:
+    __slots__ = ("_given", "_journal", "run")
+
+    def __init__(self, run: JournalRun, journal: Journal | None, *, given: bool = False) -> None:
         self.run = run
         self._journal = journal
+        self._given = given
 
     async def let_go(self, error: BaseException | None) -> None:
         """Let the run go.
@@ -231,6 +238,9 @@ class Held:
         Args:
             error: what stopped it, if anything did.
         """
+        if self._given:
+            await self.run.flush()
+            return
         try:
             await self.run.aclose(None if error is None else _stopped(error))
         finally:

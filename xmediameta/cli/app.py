@@ -74,7 +74,6 @@ def apply_command(**given: Any) -> int:
 
     Everything is checked before anything is sent. With --sandbox and no file, a bundled sample is sent.
     """
-    _refuse_journal(given)
     if not given["files"] and not given["sandbox"]:
         raise click.UsageError("give at least one file, - for standard input, or --sandbox for a bundled sample")
     if not given["skip_invalid"]:
@@ -274,15 +273,6 @@ def _reporter(given: dict[str, Any]) -> Any:
     from .say import Reporter  # noqa: PLC0415 - brings rich, which --help does without
 
     return Reporter(quiet=given["quiet"], verbose=min(given["verbose"], 2), log_format=given["log_format"])
-
-
-def _refuse_journal(given: dict[str, Any]) -> None:
-    later = "this version keeps no journal yet, so a run cannot be resumed"
-    if given["journal"] is not None and given["journal"] != "none":
-        raise click.UsageError(f"--journal: {later}; only --journal none is possible")
-    for option, name in (("run_name", "--run"), ("retry_failed", "--retry-failed"), ("force", "--force")):
-        if given[option]:
-            raise click.UsageError(f"{name}: {later}; the journal comes in a later version")
 
 
 def _on_command_line(name: str) -> bool:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
 import msgspec
 
 from xmediameta.credentials import BearerToken
+from xmediameta.errors import JournalError
 from xmediameta.readers import STDIN, Inputs, ReadOptions
 from xmediameta.text import counted, printable
 from xmediameta.transport import checked_base_url, is_loopback
 
 from .auth import credentials, without_credential
 from .check import Checked, Rejects, check
+from .export import export
+from .keeping import Keeping, fingerprint, keeping
+from .kept import InputChanged, incoming, load_run, send_kept, told
 from .looping import run_in_loop
 from .options import PRICE_DATE, ApplyOptions
 from .results import STDOUT, Results
@@ -46,13 +52,18 @@ def apply(options: ApplyOptions, reporter: Reporter) -> int:
         checked = _checked(options, inputs, reporter)
         summary.counts.pending = checked.valid
         summary.invalid = checked.invalid
-        stop = _refusal(options, checked, given) or _disagreement(options, checked, reporter, local=local)
-        if stop is None and (changed := inputs.changed()) is not None:
-            stop = Stop.of_input(str(changed), reason="input-changed")
+        kept = keeping(options, Path(stack.enter_context(TemporaryDirectory(prefix="xmediameta-"))))
+        stop = _refusal(options, checked, given)
+        if stop is None and kept is not None:
+            stop = _keep(options, inputs, kept, given, reporter, summary, local=local)
+        elif stop is None:
+            if options.journal is None:
+                reporter.info("standard input without --run NAME: no journal is kept, so it cannot go on if it stops")
+            stop = _disagreement(options, checked.valid, reporter, local=local) or _changed(inputs)
+            if stop is None:
+                _send(options, inputs, given, checked, reporter, summary)
         if stop is not None:
             summary.stops.append(stop)
-        else:
-            _send(options, inputs, given, checked, reporter, summary)
         _tell(options, summary, reporter, local=local)
         if options.as_json:
             click.echo(msgspec.json.encode(summary.as_json()))
@@ -88,20 +99,62 @@ def _refusal(options: ApplyOptions, checked: Checked, given: dict[str | None, Be
     return Stop.of_input("; ".join(lacking), reason="no-credential") if lacking else None
 
 
-def _disagreement(options: ApplyOptions, checked: Checked, reporter: Reporter, *, local: bool) -> Stop | None:
+def _changed(inputs: Inputs) -> Stop | None:
+    changed = inputs.changed()
+    return None if changed is None else Stop.of_input(str(changed), reason="input-changed")
+
+
+def _keep(
+    options: ApplyOptions,
+    inputs: Inputs,
+    kept: Keeping,
+    given: dict[str | None, BearerToken],
+    reporter: Reporter,
+    summary: Summary,
+    *,
+    local: bool,
+) -> Stop | None:
+    """Load the run into its journal, and send what is left of it; why nothing was sent, if nothing could be."""
+    summary.run = kept.name
+    summary.journal = None if kept.throw_away else str(kept.path)
+    known = fingerprint(options, inputs.names)
+    try:
+        left = run_in_loop(partial(load_run, options, inputs, kept, known), own=True)
+        told(left, reporter)
+        summary.take(left.counts)
+        if left.requests:
+            stop = _disagreement(options, left.requests, reporter, local=local) or _changed(inputs)
+            if stop is not None:
+                return stop
+            used = _used(options, left.accounts, given)
+            with reporter.log_records():
+                main = partial(
+                    send_kept, options, kept, known, incoming(options, inputs), used, left, reporter, summary
+                )
+                run_in_loop(main, own=options.sandbox)
+        if options.results is not None:
+            export(kept.name, str(kept.path), kind=None, output=options.results, only=())
+    except JournalError as error:
+        return Stop.of_input(f"{error.message}; nothing was sent", reason="journal-error")
+    except InputChanged as error:
+        return Stop.of_input(str(error), reason="input-changed")
+    return None
+
+
+def _disagreement(options: ApplyOptions, requests: int, reporter: Reporter, *, local: bool) -> Stop | None:
     """Why nothing may be sent: what it costs was not agreed to."""
     if local:
         where = "a sandbox on this machine" if options.sandbox else printable(options.base_url, 200)
-        reporter.info(f"sending {counted(checked.valid, 'update')} to {where}; nothing is sent to X")
-        if options.sandbox and checked.valid > SANDBOX_LIMIT:
+        reporter.info(f"sending {counted(requests, 'update')} to {where}; nothing is sent to X")
+        if options.sandbox and requests > SANDBOX_LIMIT:
             reporter.info(f"its window is {SANDBOX_LIMIT} requests in {SANDBOX_WINDOW:g} s, so there will be waits")
         return None
-    cost = checked.valid * options.price
+    cost = requests * options.price
     said = (
-        f"{counted(checked.valid, 'update')} cost {money(cost)}, retries aside "
+        f"{counted(requests, 'update')} cost {money(cost)}, retries aside "
         f"({options.price:g} USD a request, the price of {PRICE_DATE})"
     )
-    reporter.info(said, updates=checked.valid, cost_usd=round(cost, 6))
+    reporter.info(said, updates=requests, cost_usd=round(cost, 6))
     if cost <= options.ask_above or options.yes or options.max_cost is not None:
         return None
     if STDIN in options.files or not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -110,6 +163,15 @@ def _disagreement(options: ApplyOptions, checked: Checked, reporter: Reporter, *
     if click.confirm("Send them?", err=True):
         return None
     return Stop.of_input("not confirmed; nothing was sent", reason="not-confirmed")
+
+
+def _used(
+    options: ApplyOptions, accounts: Iterable[str | None], given: dict[str | None, BearerToken]
+) -> dict[str | None, BearerToken]:
+    return {
+        account: BearerToken(f"sandbox-{index}") if options.sandbox else given[account]
+        for index, account in enumerate(accounts)
+    }
 
 
 def _send(
@@ -121,10 +183,7 @@ def _send(
     summary: Summary,
 ) -> None:
     # Only accounts that have work: the run is over when none of these is left.
-    used = {
-        account: BearerToken(f"sandbox-{index}") if options.sandbox else given[account]
-        for index, account in enumerate(checked.accounts)
-    }
+    used = _used(options, checked.accounts, given)
     if not used:
         return
     with ExitStack() as stack:
@@ -164,11 +223,12 @@ def _tell(options: ApplyOptions, summary: Summary, reporter: Reporter, *, local:
         **{} if not reporter.json else _for_log(summary),
     )
     if summary.counts.pending:
-        where = "--results PATH" if options.results in {None, STDOUT} else printable(str(options.results), 200)
-        reporter.warn(
-            f"{counted(summary.counts.pending, 'update')} pending ({where} tells which); this version keeps no "
-            "journal, so the same command sends all of them again"
-        )
+        waiting = f"{counted(summary.counts.pending, 'update')} pending"
+        if summary.journal is not None:
+            reporter.warn(f"{waiting}: the same command goes on with them")
+        else:
+            where = "--results PATH" if options.results in {None, STDOUT} else printable(str(options.results), 200)
+            reporter.warn(f"{waiting} ({where} tells which); without a journal the same command sends everything again")
 
 
 def _for_log(summary: Summary) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class ApplyOptions(Connection, frozen=True, kw_only=True):
     coalesce: Literal["last", "merge"] | None
     concurrency: int
     pace: Literal["burst", "even"] | float | None
+    journal: str | None
+    run_name: str | None
+    retry_failed: bool
+    force: bool
 
 
 class Duration(_ParamType):
@@ -187,10 +191,11 @@ sending = _with(  # What `apply` may do, and how far it may go.
         help="Requests in flight."),
     click.option("--pace", type=Pace(), default="burst", show_default=True,
         help="burst, even (spread over the window), none, or starts a second."),
-    click.option("--journal", metavar="none", envvar="XMEDIAMETA_JOURNAL", help="Only none in this version."),
-    click.option("--run", "run_name", hidden=True),
-    click.option("--retry-failed", is_flag=True, hidden=True),
-    click.option("--force", is_flag=True, hidden=True),
+    click.option("--journal", metavar="PATH|none", envvar="XMEDIAMETA_JOURNAL",
+        help="Where the run is kept, so that it can go on; by default the person's own journal."),
+    click.option("--run", "run_name", metavar="NAME", help="What the run is called; by default after its files."),
+    click.option("--retry-failed", is_flag=True, help="Send again what failed before."),
+    click.option("--force", is_flag=True, help="Send what is unchanged too."),
 )  # fmt: skip
 
 

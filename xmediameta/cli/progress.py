@@ -68,8 +68,8 @@ class Status:
 
     @property
     def done(self) -> int:
-        """Settled rows."""
-        return self._summary.counts.done
+        """Rows that were settled in this sitting."""
+        return self._summary.counts.done - self._summary.before
 
     @property
     def failed(self) -> int:

@@ -117,10 +117,10 @@ async def send(
             )
         )
         status = Status(run, client, summary, checked.accounts, _lengths(options, summary))
-        view = _view(status, reporter)
-        ticker = asyncio.create_task(_tick(view)) if view is not None else None
+        view = view_of(status, reporter)
+        ticker = asyncio.create_task(tick(view)) if view is not None else None
         try:
-            with _interruptible(run, reporter, summary, view, results):
+            with interruptible(run, reporter, summary, view, results):
                 await _collect(run, feed, reporter, summary)
         finally:
             if ticker is not None:
@@ -189,20 +189,22 @@ def _tell(row: Row, outcome: Outcome, reporter: Reporter, summary: Summary) -> N
         reporter.warn(f"{row.where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
 
 
-def _view(status: Status, reporter: Reporter) -> View | None:
+def view_of(status: Status, reporter: Reporter) -> View | None:
+    """How a run is shown while it goes on; not at all with `--quiet`."""
     if reporter.quiet:
         return None
     return Bar(status, reporter) if reporter.on_terminal else Lines(status, reporter)
 
 
-async def _tick(view: View) -> None:
+async def tick(view: View) -> None:
+    """Refresh a view now and then, until cancelled."""
     while True:
         await asyncio.sleep(view.interval)
         view.refresh()
 
 
 @contextmanager
-def _interruptible(
+def interruptible(
     run: BulkRun, reporter: Reporter, summary: Summary, view: View | None, results: Results | None
 ) -> Generator[None]:
     """The first signal ends the run in order, the second at once."""

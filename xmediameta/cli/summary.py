@@ -18,6 +18,7 @@ from xmediameta.errors import (
     TransportError,
     XMediaMetaError,
 )
+from xmediameta.journal import Counted
 from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Unchanged
 from xmediameta.text import counted, printable
 
@@ -125,6 +126,8 @@ class Summary(Struct, kw_only=True):
         unit_price: in USD a request; 0 where nothing is sent to X.
         signal: what interrupted the run, or None.
         max_cost: the budget in USD from which the bound of requests was made, or None.
+        before: rows that were settled before this sitting.
+        run, journal: the name of the run and the path of its journal, where it is kept in one.
         stops: all of them; the gravest decides.
         advice: what was said already about failed rows, which is said once.
         seen: kinds of stop and their accounts, each noted once.
@@ -141,6 +144,9 @@ class Summary(Struct, kw_only=True):
     max_cost: float | None = None
     stops: list[Stop] = field(default_factory=list[Stop])
     advice: set[str] = field(default_factory=set[str])
+    before: int = 0
+    run: str | None = None
+    journal: str | None = None
     seen: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
 
     @property
@@ -191,16 +197,12 @@ class Summary(Struct, kw_only=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
-        stop, counts = self.stop, self.counts
-        stopped = None
-        if self.signal is not None:
-            stopped = {"reason": "interrupted", "account": None, "action": "Run the rest again.", "resume_at": None}
-        elif stop is not None:
-            resume_at = stop.resume_at.isoformat(timespec="seconds") if stop.resume_at else None
-            stopped = {"reason": stop.reason, "account": stop.account, "action": stop.action, "resume_at": resume_at}
+        counts, stopped = self.counts, self.stopped()
+        if stopped is not None:
+            del stopped["message"]
         return {
             "schema_version": SCHEMA_VERSION,
-            "run": None,
+            "run": self.run,
             "total": self.total,
             "applied": counts.applied,
             "unchanged": counts.unchanged,
@@ -215,8 +217,38 @@ class Summary(Struct, kw_only=True):
             # Rows that name no account stand under the empty name.
             "by_account": {account or "": counts for account, counts in self.by_account.items()},
             "stopped": stopped,
-            "journal": None,
+            "journal": self.journal,
         }
+
+    def stopped(self) -> dict[str, Any] | None:
+        """Why it ended early: reason, account, action, resume_at, and a message for people."""
+        stop = self.stop
+        if self.signal is not None:
+            told = "interrupted"
+            return {
+                "reason": told, "account": None, "action": "Run the same command again.", "resume_at": None,
+                "message": told,
+            }  # fmt: skip
+        if stop is None:
+            return None
+        return {
+            "reason": stop.reason,
+            "account": stop.account,
+            "action": stop.action,
+            "resume_at": stop.resume_at.isoformat(timespec="seconds") if stop.resume_at else None,
+            "message": stop.message,
+        }
+
+    def take(self, counted: list[Counted]) -> None:
+        """Take over how a run stands in its journal, all its sittings together."""
+        self.counts, self.by_account = Counts(), dict[str | None, Counts]()
+        for one in counted:
+            if one.state == "invalid":
+                continue
+            account = one.account or None
+            for counts in (self.counts, self.by_account.setdefault(account, Counts())):
+                setattr(counts, one.state, getattr(counts, one.state) + one.rows)
+        self.before = self.counts.done
 
     def told(self) -> str:
         """`1,190 applied, 10 failed, 3 pending`."""

@@ -1,0 +1,220 @@
+"""`apply` on a journal: load, agree on what is left, send, and say how the whole run stands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+from msgspec import Struct
+
+from xmediameta.client import Client
+from xmediameta.credentials import BearerToken
+from xmediameta.errors import ConfigurationError, XMediaMetaError
+from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded
+from xmediameta.outcomes import Applied, Failed
+from xmediameta.readers import Inputs, Row
+from xmediameta.sandbox import Sandbox
+from xmediameta.text import counted
+from xmediameta.wire import encode
+
+from .keeping import Keeping
+from .options import ApplyOptions
+from .progress import Status
+from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, interruptible, tick, view_of
+from .say import Reporter
+from .summary import Summary
+
+SANDBOX_PLACE: Final = "sandbox"
+_FAILURES_TOLD: Final = 20
+
+
+class InputChanged(Exception):
+    """A row that was checked without fault is not the same any more."""
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """What a run has left to do, once its input is loaded.
+
+    Attributes:
+        loaded: what loading changed.
+        counts: rows by account and state.
+        spent: requests of the run in earlier sittings.
+    """
+
+    loaded: Loaded
+    counts: list[Counted]
+    spent: int
+
+    @property
+    def requests(self) -> int:
+        """Requests that are needed, retries aside."""
+        return sum(one.requests_needed for one in self.counts)
+
+    @property
+    def accounts(self) -> dict[str | None, int]:
+        """Rows that wait, by account."""
+        return {one.account or None: one.rows for one in self.counts if one.state == "pending" and one.rows}
+
+
+async def load_run(options: ApplyOptions, inputs: Inputs, kept: Keeping, fingerprint: str | None) -> Left:
+    """Load the input into its run, whole or not at all.
+
+    Raises:
+        JournalError: the journal cannot be used, or another process has the run.
+    """
+    async with await Journal.open(kept.path) as journal:
+        run = await _started(options, journal, kept, incoming(options, inputs), fingerprint)
+        left = Left(loaded=run.loaded, counts=await journal.counts(run.record), spent=run.record.requests)
+        await run.aclose()
+        return left
+
+
+async def send_kept(
+    options: ApplyOptions,
+    kept: Keeping,
+    fingerprint: str | None,
+    rows: Iterable[Incoming],
+    credentials: dict[str | None, BearerToken],
+    left: Left,
+    reporter: Reporter,
+    summary: Summary,
+) -> None:
+    """Send what is left, and count into `summary`.
+
+    Args:
+        rows: the input once more, read where no fingerprint tells that it is the same.
+
+    Raises:
+        ConfigurationError: an option that the client refuses; nothing was sent.
+        JournalError: the journal cannot be used; nothing was sent.
+    """
+    async with AsyncExitStack() as stack:
+        base_url, lengths = options.base_url, {}
+        if options.sandbox:
+            sandbox = await stack.enter_async_context(Sandbox(limit=SANDBOX_LIMIT, window=SANDBOX_WINDOW))
+            base_url, lengths = sandbox.url, {"user-15min": SANDBOX_WINDOW}
+        client = await stack.enter_async_context(
+            Client(
+                credentials,
+                base_url=base_url,
+                concurrency=options.concurrency,
+                pace=options.pace,
+                strict=options.strict,
+            )
+        )
+        journal = await stack.enter_async_context(await Journal.open(kept.path))
+        held = await _started(options, journal, kept, rows, fingerprint)
+        try:
+            await _work(options, client, held, left, reporter, summary, lengths)
+        finally:
+            stopped = summary.stopped()
+            await _ended(held, None if stopped is None else json.dumps(stopped), summary)
+        summary.take(await journal.counts(held.record))
+
+
+async def _work(
+    options: ApplyOptions,
+    client: Client,
+    held: JournalRun,
+    left: Left,
+    reporter: Reporter,
+    summary: Summary,
+    lengths: dict[str, float],
+) -> None:
+    started = time.monotonic()
+    async with client.bulk(
+        (),
+        journal=held,
+        max_wait=options.max_wait,
+        max_requests=bound(options),
+        max_duration=options.max_duration,
+    ) as run:
+        status = Status(run, client, summary, left.accounts, lengths)
+        view = view_of(status, reporter)
+        ticker = asyncio.create_task(tick(view)) if view is not None else None
+        told = 0
+        try:
+            with interruptible(run, reporter, summary, view, None):
+                async for outcome in run:
+                    summary.note(outcome)
+                    summary.requests = run.requests
+                    if isinstance(outcome, Failed):
+                        told += 1
+                        if told <= _FAILURES_TOLD:
+                            reporter.error(str(outcome.error), media_id=outcome.id, ref=outcome.ref)
+                        elif told == _FAILURES_TOLD + 1:
+                            reporter.error("further failures are not told one by one: see `xmediameta results`")
+                    elif isinstance(outcome, Applied) and outcome.warnings:
+                        said = "; ".join(warning.said() for warning in outcome.warnings)
+                        reporter.warn(f"media {outcome.id}: applied, and X says: {said}", ref=outcome.ref)
+        except ConfigurationError:
+            raise
+        except XMediaMetaError as error:
+            summary.note_stop(error)
+        finally:
+            if ticker is not None:
+                ticker.cancel()
+            if view is not None:
+                view.close()
+            summary.seconds = time.monotonic() - started
+            summary.requests, summary.retries = run.requests, run.retries
+
+
+async def _ended(held: JournalRun, stopped: str | None, summary: Summary) -> None:
+    try:
+        await held.aclose(stopped)
+    except XMediaMetaError as error:
+        summary.note_stop(error)
+
+
+async def _started(
+    options: ApplyOptions,
+    journal: Journal,
+    kept: Keeping,
+    rows: Iterable[Incoming],
+    fingerprint: str | None,
+) -> JournalRun:
+    return await journal.start(
+        kept.name,
+        SANDBOX_PLACE if options.sandbox else options.base_url.rstrip("/"),
+        rows,
+        fingerprint=fingerprint,
+        force=options.force,
+        retry_failed=options.retry_failed,
+    )
+
+
+def incoming(options: ApplyOptions, inputs: Inputs) -> Iterator[Incoming]:
+    """The rows of an input as the journal takes them; invalid ones, if they are to be skipped, are left out."""
+    for item in inputs.rows():
+        if isinstance(item, Row):
+            body = encode(item.update, strict=options.strict)
+            yield Incoming(update=item.update, body=body, source=item.where, passed=item.passed or None)
+        elif item.fatal or not options.skip_invalid:
+            raise InputChanged(str(item))
+
+
+def told(left: Left, reporter: Reporter) -> None:
+    """Say what the journal makes of the input."""
+    loaded = left.loaded
+    by_state = {state: sum(one.rows for one in left.counts if one.state == state) for state in ("unchanged", "applied")}
+    waiting = sum(left.accounts.values())
+    parts: list[str] = []
+    if loaded.resumed:
+        parts.append(
+            "going on where this run stopped" if loaded.same else "the input has changed since this run stopped"
+        )
+        if not loaded.same:
+            parts.append(f"{counted(loaded.new, 'new row')}, {loaded.removed:,} gone")
+    if by_state["applied"]:
+        parts.append(f"{by_state['applied']:,} applied before")
+    if by_state["unchanged"]:
+        parts.append(f"{by_state['unchanged']:,} unchanged since they were sent")
+    if waiting > left.requests:
+        parts.append(f"{waiting - left.requests:,} repeated in the input")
+    if parts:
+        reporter.info("; ".join(parts))
