@@ -7,12 +7,13 @@ Faults name the header as its writer spelled it, since that is what can be found
 
 from __future__ import annotations
 
-from .cells import COLUMN_NAMES, READERS, Kind, Path, checked_seconds, seconds_of
+from .cells import COLUMN_NAMES, KNOWN, READERS, Kind, Path, checked_seconds, seconds_of
 from .columns import Column, Columns, Flaw
 from .header import columns_for, read_header
 
 __all__ = [
     "COLUMN_NAMES",
+    "KNOWN",
     "READERS",
     "Column",
     "Columns",
