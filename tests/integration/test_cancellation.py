@@ -12,7 +12,7 @@ from xmediameta import Applied, BulkRun, Client, ClientClosed, NotSent, Outcome,
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, settle, told, updates, wire
 
-STEPS = [*range(12), *range(12, 60, 3), 80, 120, 200]
+STEPS = [*range(8), *range(8, 60, 5), 80, 120]
 
 
 async def steps(number: int) -> None:
