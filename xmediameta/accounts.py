@@ -11,7 +11,7 @@ import copy
 import difflib
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, cast
 
@@ -22,6 +22,7 @@ from .credentials import BearerToken, Credential
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
 from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
+from .memory import recall, remember
 from .permits import WindowStatus
 from .text import printable
 from .transport import Transport
@@ -73,6 +74,7 @@ class Accounts:
         self._asks = callable(auth)
         self._many = isinstance(auth, Mapping)
         self._closed: ClientClosed | None = None
+        self._kept: dict[str, str] = {}
 
     # Finding
 
@@ -119,6 +121,36 @@ class Accounts:
         if self._asks:
             return None
         return len(cast("Mapping[str | None, object]", self._auth)) if self._many else 1
+
+    # What is kept of their windows
+
+    def recall(self, kept: Mapping[str, str]) -> None:
+        """Take over how the windows of accounts stood in an earlier process, for accounts that have no state yet.
+
+        Args:
+            kept: what `remembered` gave, by owner.
+        """
+        self._kept.update(kept)
+
+    def remembered(self, names: Iterable[str | None]) -> dict[str, str]:
+        """How the windows of these accounts stand, by owner: an account, or an app that several share."""
+        now, wall = self._loop.time(), self.wall()
+        kept: dict[str, str] = {}
+        for name in names:
+            account = self._accounts.get(name)
+            if account is not None:
+                app, windows = account.credential.app, account.gate.ledger.windows
+                if app is not None:
+                    kept[f"app:{app}"] = remember([account.group.window], now, wall)
+                    windows = [window for window in windows if window is not account.group.window]
+                kept[_owner(name)] = remember(windows, now, wall)
+        return kept
+
+    def _recall(self, name: str | None, app: str | None, ledger: Ledger) -> None:
+        now, wall = self._loop.time(), self.wall()
+        for owner in (_owner(name), f"app:{app}"):
+            if (text := self._kept.get(owner)) is not None:
+                recall(ledger.windows, self._clock, text, now, wall)
 
     # Other credentials
 
@@ -230,6 +262,8 @@ class Accounts:
         group = self._group(credential.app)
         ledger = Ledger(self._clock, self._limits, group.window, keep=self._keep)
         gate = Gate(name, ledger, group, pace=self._pace, on_wait=self._on_wait, wall=self.wall)
+        if self._kept:
+            self._recall(name, credential.app, ledger)
         signature = Signature(credential)
         session = self._transport.session(signature.authorization())
         account = self._accounts[name] = Account(name, signature, session, gate, group)
@@ -281,6 +315,10 @@ def as_credential(given: str | Credential) -> Credential:
     if isinstance(given, Credential):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller may not check types
         return given
     raise ConfigurationError(f"a credential must be a token or a credential object, not {type(given).__name__}")
+
+
+def _owner(name: str | None) -> str:
+    return "account" if name is None else f"account:{name}"
 
 
 def _binds(account: Account, now: float) -> bool:

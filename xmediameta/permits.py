@@ -13,10 +13,12 @@ class Ticket(Struct, frozen=True, gc=False):
     Attributes:
         mark: its serial number.
         at: when it was taken (monotonic).
+        count: how many requests it stands for; more than one only where they are reckoned and not sent (`estimate`).
     """
 
     mark: int
     at: float
+    count: int = 1
 
 
 class WaitUntil(Struct, frozen=True, gc=False):
@@ -38,6 +40,8 @@ class WindowStatus(Struct, frozen=True, gc=False, kw_only=True):
         limit, remaining: requests; None where nothing is known.
         opens_in: seconds until the window has surely ended, or None where no reset is known.
         closed: whether nothing may be sent before then.
+        told: whether the server tells when the window ends.
+        refused: whether a 429 closed it.
         in_flight: requests sent and not yet answered.
     """
 
@@ -46,4 +50,6 @@ class WindowStatus(Struct, frozen=True, gc=False, kw_only=True):
     remaining: int | None
     opens_in: float | None
     closed: bool
+    told: bool
+    refused: bool
     in_flight: int

@@ -165,6 +165,8 @@ class Window:
             remaining=0 if blocked else self._limit if over else None if left is None else max(0, left),
             opens_in=None if until is None else max(0.0, until - now),
             closed=blocked or (not over and left is not None and left <= 0),
+            told=self._reset is not None,
+            refused=blocked,
             in_flight=self.in_flight,
         )
 
@@ -177,15 +179,15 @@ class Window:
 
     def give_back(self, ticket: Ticket) -> None:
         """A request that was charged and never left this machine."""
-        self._ended += 1
-        self._base += 1
+        self._ended += ticket.count
+        self._base += ticket.count
         self._probe_ended(ticket)
 
     def lost(self, ticket: Ticket, now: float) -> None:
         """A request that left and ended without headers: the server may have counted it or not."""
-        self._ended += 1
+        self._ended += ticket.count
         self._probe_ended(ticket)
-        self._unheard(now)
+        self._unheard(ticket.count, now)
 
     def answered(self, ticket: Ticket, told: RateLimit | None, now: float, conclusive: bool) -> None:
         """Take in an answer that is not a 429.
@@ -197,7 +199,7 @@ class Window:
             # The common answer: of this window, nothing new but the count.
             limit, remaining = told.limit, told.remaining
             if limit is not None and limit == self._limit and remaining is not None:
-                self._ended += 1
+                self._ended += ticket.count
                 if remaining < self._least:
                     self._least = remaining
                     left = remaining - self.taken + self._ended
@@ -212,22 +214,22 @@ class Window:
                 self._fresh = False
             self.lost(ticket, now)
             return
-        self._ended += 1
+        self._ended += ticket.count
         if self._blocked_until is not None:  # sent before it closed; the next window starts afresh
-            self._unheard(now)
+            self._unheard(ticket.count, now)
             return
         self._refusals = 0
         self.credit = 0
         here = self._place(told.reset, ticket, now)
         if here is None:
-            self._unheard(now)
+            self._unheard(ticket.count, now)
         elif here:
             self._learn(told, ticket, now)
 
     def refused(self, ticket: Ticket, told: RateLimit | None, now: float, retry_after: float | None) -> None:
         """Take in a 429 that is laid to this window."""
-        self._ended += 1
-        self._base += 1
+        self._ended += ticket.count
+        self._base += ticket.count
         carried = ticket.mark <= self._began_at
         reset = told.reset if told is not None and self._plausible(told.reset, ticket, now) else None
         if carried and (reset is None or (self._last_reset is not None and reset <= self._last_reset + self._slack)):
@@ -273,7 +275,7 @@ class Window:
             return self._elsewhere(ticket)  # of an earlier window, of which no other answer was seen
         elif here is not None and reset > here:  # the server is in its next window already
             self._begin(now, fresh=False)
-            self._base -= 1  # this one is in no more flight, but counted there
+            self._base -= ticket.count  # this one is in no more flight, but counted there
         self._reset = reset
         self._told_at = self._clock.serial
         if reset - now - self._clock.offset >= _SHORT:
@@ -283,7 +285,7 @@ class Window:
 
     def _elsewhere(self, ticket: Ticket) -> bool:
         """This request was counted in an earlier window, and so was what had ended before it was sent."""
-        self._base += 1 + self._unsure.settle(ticket.mark)
+        self._base += ticket.count + self._unsure.settle(ticket.mark)
         return False
 
     def _learn(self, told: RateLimit, ticket: Ticket, now: float) -> None:
@@ -296,7 +298,7 @@ class Window:
             self._limit = max(self._limit or 0, remaining + 1)
         limit = self._limit
         if self._reset is None:
-            self._tally.add(now)
+            self._tally.add(now, ticket.count)
         if remaining is None or limit is None:
             return
         by_others = limit - remaining - self.taken + self._base
@@ -309,16 +311,16 @@ class Window:
             self._tally.add(now, by_others)
             self._base -= by_others
 
-    def _unheard(self, now: float) -> None:
-        """A request has ended, and nobody told whether it was counted."""
+    def _unheard(self, count: int, now: float) -> None:
+        """Requests have ended, and nobody told whether they were counted."""
         self._calm = -1
-        self._unsure.add(self._clock.serial)
+        self._unsure.add(self._clock.serial, count)
         if self._reset is None:
-            self._tally.add(now)
+            self._tally.add(now, count)
 
     def _probe_ended(self, ticket: Ticket) -> None:
         if self._fresh and ticket.mark > self._began_at:
-            self._probed += 1
+            self._probed += ticket.count
 
     def _begin(self, now: float, *, fresh: bool) -> None:
         """A new window: what is in flight, and what is unsure since the last one began, may be counted in it."""

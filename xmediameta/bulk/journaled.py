@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from xmediameta import errors
+from xmediameta.accounts import Accounts
 from xmediameta.errors import InvalidUpdate, ProblemError, TransportError, XMediaMetaError
 from xmediameta.journal import Drawn, Finished, Incoming, Journal, JournalRun, TaskRecord
 from xmediameta.models import Update, decode_update
@@ -231,6 +232,11 @@ class Held:
         self.run = run
         self._journal = journal
         self._given = given
+
+    async def join(self, accounts: Accounts) -> None:
+        """Take over how the windows stood when the place was sent to last, and keep them from now on."""
+        accounts.recall(await self.run.quota())
+        self.run.windows = accounts.remembered
 
     async def let_go(self, error: BaseException | None) -> None:
         """Let the run go.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol, Self
 
 from xmediameta.errors import JournalError
@@ -46,6 +46,7 @@ class JournalRun:
         record: the run as it stood when it was started.
         loaded: what loading its input changed.
         requests, retries: sent for the run so far, over all its sittings since it last began anew.
+        windows: tells how the windows of accounts stand, as JSON by owner; kept with each commit.
         failed: the error of the first commit that failed; nothing is recorded after it.
     """
 
@@ -63,6 +64,7 @@ class JournalRun:
         self.loaded = loaded
         self.requests, self.retries = self._before = record.requests, record.retries
         self.failed: JournalError | None = None
+        self.windows: Callable[[Iterable[str | None]], Mapping[str, str]] | None = None
         self._journal = journal
         self._thread = thread
         self._lock = lock
@@ -148,6 +150,10 @@ class JournalRun:
         finally:
             shelf.fetch = None
 
+    async def quota(self) -> dict[str, str]:
+        """The windows that were kept for this run's base URL, by owner."""
+        return await self._thread.call(self._work.quota)
+
     # Finishing
 
     def unsure(self, task: Drawn) -> None:
@@ -186,7 +192,9 @@ class JournalRun:
             try:
                 if self.failed is None:
                     finished = [one for one, _ in batch]
-                    await self._thread.call(self._work.finish, finished, self.requests, self.retries)
+                    accounts = {one.task.update.account for one in finished}
+                    kept: Mapping[str, str] = {} if self.windows is None else self.windows(accounts)
+                    await self._thread.call(self._work.finish, finished, self.requests, self.retries, kept)
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                 self.failed = _as_ours(error)
             finally:

@@ -8,7 +8,7 @@ away by anything but a success: its holder was killed, or is another run that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xmediameta.errors import InvalidUpdate, JournalError
@@ -54,6 +54,12 @@ _SENT: Final = (
 _MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
 _DOUBT: Final = "UPDATE sent SET unsure = -1 WHERE account = ? AND media_id = ?"
 
+_KEEP_QUOTA: Final = (
+    "INSERT INTO quota (owner, windows, place) SELECT ?, ?, place FROM run WHERE run = ?"
+    " ON CONFLICT DO UPDATE SET windows = excluded.windows"
+)
+
+_NO_WINDOWS: Final[Mapping[str, str]] = {}
 _Key = tuple[int, str]
 
 
@@ -96,12 +102,15 @@ class Work:
                 self._out[key] = self._out.get(key, 0) + 1
         return tasks
 
-    def finish(self, batch: Sequence[Finished], requests: int, retries: int) -> None:
+    def finish(
+        self, batch: Sequence[Finished], requests: int, retries: int, windows: Mapping[str, str] = _NO_WINDOWS
+    ) -> None:
         """Record how tasks ended, in one transaction.
 
         Args:
             batch: in the order in which they ended.
             requests, retries: of the run so far.
+            windows: how the windows stand, as JSON by owner.
         """
         when, base, sitting = now_text(), first(self._record.load), self._record.sitting
         outcomes: list[tuple[Any, ...]] = []
@@ -136,7 +145,13 @@ class Work:
                 db.executemany(_MARK, sure)
             if doubtful:
                 db.executemany(_DOUBT, doubtful)
+            db.executemany(_KEEP_QUOTA, [(owner, text, self._record.run) for owner, text in windows.items()])
             self._count(requests, retries)
+
+    def quota(self) -> dict[str, str]:
+        """The windows that were kept for the place of this run, as JSON by owner."""
+        query = "SELECT owner, windows FROM quota WHERE place = (SELECT place FROM run WHERE run = ?)"
+        return dict(self._file.db.execute(query, (self._record.run,)).fetchall())
 
     def end(self, left: Sequence[Drawn], stopped: str | None, requests: int, retries: int) -> None:
         """Note that the sitting has ended.
