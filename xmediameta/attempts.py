@@ -22,6 +22,9 @@ from .errors import ConfigurationError, XMediaMetaError
 from .verdict import FailUpdate, Retry, Verdict, WaitForWindow, full_jitter, judge
 
 _UNBOUNDED: Final = 1 << 30
+# Where nobody has had a usable answer since an update was first sent, the server may be down: the five attempts of bulk
+# then take 30 s at the least (2 + 4 + 8 + 16).
+_PATIENCE: Final = 2.0
 
 
 def verdict_of(state: RetryCallState) -> Verdict:
@@ -113,7 +116,7 @@ class Retrier:
 
     def course(self, began: float) -> Course:
         """The course of one update whose first attempt began at `began` (the loop's clock) and failed."""
-        return Course(self.engine, began)
+        return Course(self.engine, began, _PATIENCE if self.policy.wait is None else 0.0)
 
 
 class Course:
@@ -126,10 +129,11 @@ class Course:
         sent_at: when its last attempt left (the loop's clock).
     """
 
-    __slots__ = ("_engine", "_state", "cost", "refreshed", "sent_at", "stale")
+    __slots__ = ("_engine", "_patience", "_state", "cost", "refreshed", "sent_at", "stale")
 
-    def __init__(self, engine: Retrying, began: float) -> None:
+    def __init__(self, engine: Retrying, began: float, patience: float) -> None:
         self._engine = engine
+        self._patience = patience
         self._state = RetryCallState(engine, None, (), {})
         self._state.attempt_number = 0
         self._state.start_time = self.sent_at = began
@@ -141,7 +145,20 @@ class Course:
         """Attempts that count against the update."""
         return self._state.attempt_number
 
-    def after(self, error: XMediaMetaError, now: float, *, refreshable: bool, excused: bool = False) -> Verdict:
+    @property
+    def began(self) -> float:
+        """When the first attempt left (the loop's clock)."""
+        return self._state.start_time
+
+    def after(
+        self,
+        error: XMediaMetaError,
+        now: float,
+        *,
+        refreshable: bool,
+        excused: bool = False,
+        patient: bool = False,
+    ) -> Verdict:
         """What to do after a failure at `now`.
 
         Args:
@@ -149,6 +166,8 @@ class Course:
             now: the loop's clock: tenacity's own reads `time.monotonic`.
             refreshable: whether another credential may be had.
             excused: whether the attempt does not count, as during an outage of the server.
+            patient: whether to wait longer than the jitter, since the server may be down. A caller's own wait strategy
+                is left as it is, and so is what the server asks for.
 
         Returns:
             `Retry` with its wait in seconds, or the verdict as it is.
@@ -171,7 +190,10 @@ class Course:
         if not self._engine.retry(state):
             return FailUpdate()
         # In tenacity's own order: `stop_before_delay` looks at the wait to come.
-        wait = state.upcoming_sleep = max(0.0, float(self._engine.wait(state)))
+        wait = max(0.0, float(self._engine.wait(state)))
+        if patient and not excused and verdict.after is None and self._patience:
+            wait = max(wait, self._patience * 2.0 ** (state.attempt_number - 1) * (1.0 + 0.25 * random.random()))
+        state.upcoming_sleep = wait
         if not excused and self._engine.stop(state):
             return FailUpdate()
         state.idle_for += wait

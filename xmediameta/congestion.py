@@ -26,11 +26,15 @@ _PROBE_LONGEST: Final = 1.0
 
 
 class Congestion:
-    """The state of the whole client; times are of one monotonic clock."""
+    """The state of the whole client; times are of one monotonic clock.
+
+    Attributes:
+        good_at: when the last usable answer came.
+    """
 
     __slots__ = (
-        "_before", "_decreased_at", "_failing", "_good_at", "_limit", "_next_probe", "_probe_wait", "_row",
-        "_share", "_since", "_threshold",
+        "_before", "_decreased_at", "_failing", "_limit", "_next_probe", "_probe_wait", "_row", "_share", "_since",
+        "_threshold", "good_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -40,7 +44,7 @@ class Congestion:
         self._row = False  # whether the last answer was a failure
         self._before = 0  # in flight at the first failure of the row
         self._decreased_at = -inf
-        self._good_at = -inf  # the last success
+        self.good_at = -inf
         self._failing: set[str] = set()
         self._since = 0.0  # when the outage began
         self._next_probe = -inf
@@ -75,7 +79,7 @@ class Congestion:
             if sent_at >= self._since:  # a probe: it is not that there were too many at once
                 self._threshold = max(float(self._before), 1.0)
             return
-        if sent_at >= self._good_at:
+        if sent_at >= self.good_at:
             self._failing.add(media_id)
         if self.outage or (self._share > _TOO_MANY and sent_at >= self._decreased_at):
             self._threshold = self._limit = max(1.0, min(self._limit, in_flight) / 2)
@@ -90,7 +94,7 @@ class Congestion:
         Args:
             in_flight: how many were in flight, this one included.
         """
-        self._good_at = now
+        self.good_at = now
         if not self._share and self._limit == inf:
             return
         self._row = False

@@ -22,6 +22,7 @@ from .coalesce import Entry, Lanes, Sharer
 from .congestion import Congestion
 from .errors import (
     AccountForbidden,
+    AuthError,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -186,7 +187,13 @@ class Sender:
             self.stop(account, entry, error)
             return StopAccount(), error
         outage = bulk and self.congestion.outage
-        verdict = course.after(error, now, refreshable=self.accounts.refreshable, excused=outage)
+        verdict = course.after(
+            error,
+            now,
+            refreshable=self.accounts.refreshable,
+            excused=outage,
+            patient=bulk and self.congestion.good_at < course.began,
+        )
         if isinstance(verdict, RefreshToken):
             course.refreshed = True
             return await self._refresh(account, entry, error, course.sent_at)
@@ -198,7 +205,9 @@ class Sender:
                 error = OutageTooLong(seconds, error)
                 log.warning("stopped: %s", error, extra=extras(account.name, entry))
                 return StopRun(), error
-            verdict = self._within_quota(course, error, verdict, bulk=bulk)
+            # During an outage `congestion` lets single probes through: the quota is for the time before and after.
+            course.cost = 0
+            verdict = verdict if outage else self._within_quota(course, error, verdict, bulk=bulk)
         if isinstance(verdict, Retry):
             course.stale = isinstance(error, ConnectionLost) and error.stale
             log.info(
@@ -224,6 +233,10 @@ class Sender:
             error = copy.copy(worse)  # all who waited for it are told the same one
             error.__cause__ = worse.__cause__
             error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+        else:
+            if account.stop is not None and isinstance(account.stop.error, AuthError):
+                error = copy.copy(account.stop.error)  # what others met who looked for another credential
+                error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
         self.stop(account, entry, error)
         return StopAccount(), error
 

@@ -6,18 +6,26 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from xmediameta import Metadata, Outcome, Update, XMediaMetaError
+from xmediameta import Client, Metadata, Outcome, RetryPolicy, Update, XMediaMetaError
+from xmediameta.attempts import wait_for_verdict
 from xmediameta.bulk import BulkRun
 from xmediameta.credentials import Secret
 from xmediameta.errors import ClientClosed, TransportError
 from xmediameta.transport import Answer
 
 Server = Callable[[float, str], "Answer | TransportError"]
+
+CAT = Metadata.of(alt_text="A dancing cat")
+OLD, NEW = "canary-old-0123456789abcdef", "canary-new-0123456789abcdef"
+QUICK = RetryPolicy(wait=wait_for_verdict(base=0.001, cap=0.002))
+
+
+def offline(auth: object = OLD, **options: object) -> Client:
+    """A client for a fake transport."""
+    return Client(auth, base_url="http://127.0.0.1:9", limits=None, pace=None, **options)  # type: ignore[arg-type]
 
 
 def reply(status: int, body: object = None, **headers: str) -> Answer:
@@ -86,18 +94,6 @@ class FakeTransport:
 
 
 Fake = Callable[..., FakeTransport]
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Clients that are opened from now on use a fake transport."""
-
-    def put(server: Server, **options: Any) -> FakeTransport:
-        made = FakeTransport(server, **options)
-        monkeypatch.setattr("xmediameta.client.Transport", lambda *_args, **_options: made)
-        return made
-
-    return put
 
 
 def updates(number: int, start: int = 1) -> Iterator[Update]:

@@ -12,15 +12,9 @@ from xmediameta.attempts import wait_for_verdict
 from xmediameta.errors import ConnectFailed, RequestTimedOut
 from xmediameta.sandbox import Sandbox
 
-from .fake import Fake, applied, drained, reply, updates
-from .fake import fake as fake  # noqa: PLC0414 - a fixture
+from .fake import OLD, Fake, applied, drained, offline, reply, updates
 
-TOKEN = "canary-4be2f1d0-outage-token"
 PROBLEM = {"type": "about:blank", "title": "Service Unavailable", "status": 503}
-
-
-def client(**options: object) -> Client:
-    return Client(TOKEN, base_url="http://127.0.0.1:9", limits=None, pace=None, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.looptime
@@ -34,7 +28,7 @@ async def test_thirty_seconds_of_503_and_of_refused_connections(fake: Fake) -> N
 
     net = fake(server)
     rows = 64 * 10 * 2 + 64 * 10 * 8
-    async with client(concurrency=64) as one, one.bulk(updates(rows)) as run:
+    async with offline(concurrency=64) as one, one.bulk(updates(rows)) as run:
         ended = Counter([type(outcome) async for outcome in run])
         extra = run.requests - rows
     assert ended == {Applied: rows}
@@ -48,10 +42,21 @@ async def test_thirty_seconds_of_503_and_of_refused_connections(fake: Fake) -> N
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize(("concurrency", "rows"), [(1, 1), (1, 30), (2, 5), (8, 300), (64, 9)])
+async def test_thirty_seconds_fail_nothing_however_few_there_are(fake: Fake, concurrency: int, rows: int) -> None:
+    """Fewer media than make an outage, or one request at a time: five attempts of bulk are spread over the time."""
+    net = fake(lambda now, media_id: reply(503, PROBLEM) if now < 30.0 else applied(media_id))
+    async with offline(concurrency=concurrency) as one, one.bulk(updates(rows)) as run:
+        ended = Counter([type(outcome) async for outcome in run])
+    assert ended == {Applied: rows}
+    assert len(net.log) <= rows + 50
+
+
+@pytest.mark.looptime
 async def test_an_outage_of_requests_that_hang(fake: Fake) -> None:
     net = fake(lambda now, media_id: RequestTimedOut(30.0) if 2.0 <= now < 92.0 else applied(media_id), failing=30.0)
     rows = 6_000
-    async with client(concurrency=64) as one, one.bulk(updates(rows)) as run:
+    async with offline(concurrency=64) as one, one.bulk(updates(rows)) as run:
         ended = Counter([type(outcome) async for outcome in run])
     assert ended == {Applied: rows}
     assert net.between(2.0, 92.0) < 250
@@ -62,7 +67,7 @@ async def test_an_outage_of_requests_that_hang(fake: Fake) -> None:
 async def test_attempts_during_an_outage_do_not_count(fake: Fake) -> None:
     """Twenty updates and no more: each is probed again and again, and none fails."""
     net = fake(lambda now, media_id: reply(503) if now < 300.0 else applied(media_id))
-    async with client(concurrency=64) as one, one.bulk(updates(20)) as run:
+    async with offline(concurrency=64) as one, one.bulk(updates(20)) as run:
         outcomes = [outcome async for outcome in run]
     assert {type(outcome) for outcome in outcomes} == {Applied}
     assert max(net.by_media.values()) > 5
@@ -73,7 +78,7 @@ async def test_attempts_during_an_outage_do_not_count(fake: Fake) -> None:
 async def test_an_outage_that_is_too_long_stops_the_run(fake: Fake) -> None:
     net = fake(lambda _now, _id: reply(503, PROBLEM))
     taken = iter(updates(20_000))
-    async with client(concurrency=16, retry=RetryPolicy(max_outage=60.0)) as one:
+    async with offline(concurrency=16, retry=RetryPolicy(max_outage=60.0)) as one:
         run = one.bulk(taken)
         outcomes, error = await drained(run)
         assert isinstance(error, OutageTooLong)
@@ -90,7 +95,7 @@ async def test_an_outage_that_is_too_long_stops_the_run(fake: Fake) -> None:
 @pytest.mark.looptime
 async def test_no_patience_for_an_outage(fake: Fake) -> None:
     fake(lambda _now, _id: ConnectFailed("refused"))
-    async with client(retry=RetryPolicy(max_outage=0.0)) as one:
+    async with offline(retry=RetryPolicy(max_outage=0.0)) as one:
         outcomes, error = await drained(one.bulk(updates(100)))
     assert isinstance(error, OutageTooLong)
     assert {type(outcome) for outcome in outcomes} == {NotSent}
@@ -109,7 +114,7 @@ async def test_an_outage_before_a_wait_for_a_window_is_not_as_long_as_the_wait(f
         return reply(503) if now < 960.0 else applied(media_id)
 
     net = fake(server)
-    async with client(concurrency=64, retry=RetryPolicy(max_outage=120.0)) as one, one.bulk(updates(200)) as run:
+    async with offline(concurrency=64, retry=RetryPolicy(max_outage=120.0)) as one, one.bulk(updates(200)) as run:
         ended = Counter([type(outcome) async for outcome in run])
     assert ended == {Applied: 200}
     assert net.between(2.0, 890.0) == 0
@@ -120,7 +125,7 @@ async def test_single_media_that_always_fail_are_no_outage(fake: Fake) -> None:
     """They fail after five attempts, each, while the others go on."""
     bad = {str(number) for number in range(100, 2_000, 250)}
     net = fake(lambda _, media_id: reply(503, PROBLEM) if media_id in bad else applied(media_id))
-    async with client(concurrency=32) as one, one.bulk(updates(3_000)) as run:
+    async with offline(concurrency=32) as one, one.bulk(updates(3_000)) as run:
         outcomes = [outcome async for outcome in run]
     failed = {outcome.id: outcome.error for outcome in outcomes if isinstance(outcome, Failed)}
     assert set(failed) == bad
@@ -134,7 +139,7 @@ async def test_a_caller_of_create_is_told_soon(fake: Fake) -> None:
     """It has five attempts, and none where the retry quota is drained."""
     net = fake(lambda _now, _id: ConnectFailed("refused"))
     loop = asyncio.get_running_loop()
-    async with client() as one:
+    async with offline() as one:
         for number, update in enumerate(updates(60)):
             began = loop.time()
             with pytest.raises(ConnectFailed) as caught:
@@ -147,7 +152,7 @@ async def test_a_caller_of_create_is_told_soon(fake: Fake) -> None:
 @pytest.mark.looptime
 async def test_a_create_during_an_outage_of_bulk_is_not_excused(fake: Fake) -> None:
     fake(lambda _now, _id: reply(503, PROBLEM))
-    async with client() as one, one.bulk(updates(100)) as run:
+    async with offline() as one, one.bulk(updates(100)) as run:
         await asyncio.sleep(3)
         update = next(updates(1, start=1_000))
         with pytest.raises(ServerFault) as caught:
@@ -169,7 +174,7 @@ async def test_scattered_failures_cost_retries_and_little_time(fake: Fake, share
 
     net = fake(server)
     rows = 3_200
-    async with client(concurrency=64) as one, one.bulk(updates(rows)) as run:
+    async with offline(concurrency=64) as one, one.bulk(updates(rows)) as run:
         ended = Counter([type(outcome) async for outcome in run])
     assert ended == {Applied: rows}
     assert len(net.log) == rows + rows // share
@@ -181,7 +186,7 @@ async def test_a_short_one_for_real() -> None:
     rows, seen = 1_500, 0
     policy = RetryPolicy(wait=wait_for_verdict(base=0.05, cap=0.2))
     async with Sandbox(limit=None, app_limit=None, latency=0.02) as sandbox:
-        async with Client(TOKEN, base_url=sandbox.url, concurrency=64, limits=None, pace=None, retry=policy) as one:
+        async with Client(OLD, base_url=sandbox.url, concurrency=64, limits=None, pace=None, retry=policy) as one:
             async with one.bulk(updates(rows)) as run:
                 async for outcome in run:
                     assert isinstance(outcome, Applied)

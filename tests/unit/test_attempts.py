@@ -117,6 +117,27 @@ def test_an_excused_failure_is_not_stopped_by_a_callers_stop() -> None:
     assert after(one) == FailUpdate()
 
 
+def test_where_the_server_may_be_down_five_attempts_take_half_a_minute() -> None:
+    one = Retrier(RetryPolicy()).course(0.0)
+    waits = [after(one, patient=True) for _ in range(5)]
+    assert waits.pop() == FailUpdate()
+    for wait, least in zip(waits, (2.0, 4.0, 8.0, 16.0), strict=True):
+        assert isinstance(wait, Retry)
+        assert least <= (wait.after or 0.0) <= 1.25 * least
+
+
+def test_patience_leaves_alone_what_the_server_or_the_caller_asks_for() -> None:
+    def patient(error: XMediaMetaError = FAULT, **options: bool) -> float:
+        verdict = after(Retrier(RetryPolicy()).course(0.0), error, patient=True, **options)
+        assert isinstance(verdict, Retry)
+        return verdict.after or 0.0
+
+    assert patient(told(1.0)) <= 1.1
+    assert patient(ConnectionLost("gone", stale=True)) == 0.0
+    assert patient(excused=True) <= 0.5
+    assert after(course(wait=tenacity.wait_fixed(1)), patient=True) == Retry(1.0)
+
+
 # A caller's own strategies
 
 
