@@ -30,7 +30,7 @@ ID = "1146654567674912769"
 FORMATS: dict[str, Callable[[Rows], bytes]] = {
     "u.xlsx": lambda rows: xlsx({"Sheet1": rows}),
     "u.xlsm": lambda rows: xlsx({"Sheet1": rows}, prefix="x", absolute=True),
-    "u.ods": ods, "u.xlsb": xlsb, "u.xls": xls,
+    "u.ods": ods, "u.xlsb": xlsb, "u.xls": xls, "small.xls": lambda rows: xls(rows, small=True),
 }  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_every_fault_names_its_cell(name: str, cells: dict[str, Any], said: str)
     assert str(fault).startswith(place + said)
 
 
-@pytest.mark.parametrize("name", ["u.xlsx", "u.xlsm", "u.ods", "u.xlsb"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_formula_that_failed_is_not_an_empty_cell(name: str):
     rows: Rows = [["id", "alt_text", "shared"], ["1", "a", ERROR], ["2", ERROR, True], ["3", "c", True]]
     assert lines(read(put(rows, name))) == [
@@ -184,6 +184,37 @@ def test_names_of_columns():
     ]
 
 
+def test_a_formula_that_was_never_computed_is_not_an_empty_cell():
+    """As openpyxl writes them; `t="str"` marks an empty text that a formula came to."""
+    cells = '<c r="A2"><f>1</f><v>7</v></c>{}<c r="C2" t="b"><v>1</v></c>'
+    never = (
+        "u.xlsx: Sheet1!B2: holds a formula that was never computed; open the file in a spreadsheet, and save it there"
+    )
+    for cell, said in (
+        ('<c r="B2"><f>A1&amp;"x"</f><v></v></c>', never),
+        ('<c r="B2" s="1"><f t="shared" si="0"/><v/></c>', never),
+        ('<c r="B2"><f>A1</f></c>', never),
+        ('<c r="B2" t="str"><f>A1</f><v></v></c>', "u.xlsx: Sheet1 row 2: ok"),
+        ('<c r="B2"><f>A1</f><v>5</v></c>', "u.xlsx: Sheet1 row 2: ok"),
+    ):
+        whole, sink = xlsx({"Sheet1": [["id", "alt_text", "shared"], ["1", "a", True]]}), io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(sink, "w") as new:
+            for name in old.namelist():
+                part = old.read(name).decode()
+                if name.endswith("sheet1.xml"):
+                    start, end = part.index('<row r="2">') + 11, part.rindex("</row>")
+                    part = part[:start] + cells.format(cell) + part[end:]
+                new.writestr(name, part)
+        Path(NAME).write_bytes(sink.getvalue())
+        assert lines(read(NAME)) == [said]
+    findings = Findings()
+    xml = (
+        b'<table:table><table:table-row><table:table-cell/><table:table-cell table:formula="of:=1"/></table:table-row>'
+    )
+    odsscan.scan(iter([xml]), 0, findings)
+    assert findings.failed == {1: {2: None}}
+
+
 def test_dates_have_no_zone():
     noon = datetime(2030, 1, 2, 12)
     name = by_excel(
@@ -238,7 +269,7 @@ def test_which_sheet():
     assert lines(read(NAME, sheet="A")) == ["u.xlsx: A row 2: ok"]
 
 
-@pytest.mark.parametrize("name", ["u.xlsx", "u.ods", "u.xlsb"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_cell_far_away_is_refused_before_it_takes_all_memory(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("xmediameta.readers.findings._MOST_CELLS", 100)
     rows: Rows = [["id", "alt_text"], *[["1", "a"]] * 30]

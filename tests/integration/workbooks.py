@@ -17,6 +17,8 @@ Rows = Sequence[Sequence[Cell]]
 
 ERROR: Final = "\x00#N/A"
 _NA: Final = 0x2A
+# Links of a compound file: to no other sector, from the sector of links itself, from one that is free.
+_LAST, _LINKS, _FREE = 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 
 
 def xlsx(sheets: dict[str, Rows], *, hidden: Sequence[str] = (), prefix: str = "", absolute: bool = False) -> bytes:
@@ -137,22 +139,26 @@ def xlsb(rows: Rows, *, sheet: str = "Sheet1") -> bytes:
     )
 
 
-def xls(rows: Rows, *, sheet: str = "Sheet1") -> bytes:
-    """BIFF8 in a compound file (MS-XLS, MS-CFB)."""
+def xls(rows: Rows, *, sheet: str = "Sheet1", small: bool = False) -> bytes:
+    """BIFF8 in a compound file (MS-XLS, MS-CFB).
+
+    Args:
+        small: in small sectors, as a stream below 4,096 bytes has to stand; otherwise it is made longer.
+    """
     record = _record_of(lambda kind, size: struct.pack("<HH", kind, size))
-    name = sheet.encode("utf-16-le")
-    bundle = struct.pack("<HBB", 0, len(sheet), 1) + name
-    start = struct.pack("<HHHHII", 0x0600, 0x0005, 0, 0, 0, 0)
-    before = len(record(0x809, start)) + len(record(0x85, bytes(4) + bundle)) + len(record(0x0A))
-    book = record(0x809, start) + record(0x85, struct.pack("<I", before) + bundle) + record(0x0A)
+    bundle = struct.pack("<HBB", 0, len(sheet), 1) + sheet.encode("utf-16-le")
+    start = record(0x809, struct.pack("<HHHHII", 0x0600, 0x0005, 0, 0, 0, 0))
+    before = len(start) + len(record(0x85, bytes(4) + bundle)) + len(record(0x0A))
     cells: list[bytes] = []
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
             at = struct.pack("<HHH", number, column, 0)
             if cell is None:
                 continue
-            if cell == ERROR:
+            if cell == ERROR and column % 2:
                 cells.append(record(0x205, at + bytes([_NA, 1])))
+            elif cell == ERROR:
+                cells.append(record(0x06, at + bytes([2, 0, _NA, 0, 0, 0, 0xFF, 0xFF]) + bytes(6) + b"\0\0"))
             elif isinstance(cell, bool):
                 cells.append(record(0x205, at + bytes([cell, 0])))
             elif isinstance(cell, str):
@@ -160,23 +166,34 @@ def xls(rows: Rows, *, sheet: str = "Sheet1") -> bytes:
                 cells.append(record(0x204, at + struct.pack("<HB", len(text) // 2, 1) + text))
             else:
                 cells.append(record(0x203, at + struct.pack("<d", cell)))
-    begin = struct.pack("<HHHHII", 0x0600, 0x0010, 0, 0, 0, 0)
-    return _compound(book + record(0x809, begin) + b"".join(cells) + record(0x0A))
+    begin = record(0x809, struct.pack("<HHHHII", 0x0600, 0x0010, 0, 0, 0, 0))
+    globals_ = start + record(0x85, struct.pack("<I", before) + bundle) + record(0x0A)
+    book = globals_ + begin + b"".join(cells) + record(0x0A)
+    return _compound(book if small else book.ljust(4096, b"\0"))
 
 
 def _compound(stream: bytes) -> bytes:
-    """A compound file that holds one stream; below 4,096 bytes it would have to stand in a stream of small ones."""
-    stream = stream.ljust(4096, b"\0")
+    """A compound file that holds one stream, in sectors of 512 bytes: one of links, the stream, its directory."""
+    small = len(stream) < 4096
     sectors = -(-len(stream) // 512)
-    chain = [*range(2, sectors + 1), 0xFFFFFFFE]
-    table = [0xFFFFFFFD, *[link + 0 for link in chain], 0xFFFFFFFE]
+    links = [_LINKS, *range(2, sectors + 1), _LAST, _LAST]
+    smaller = -(-len(stream) // 64)
+    if small:
+        links.append(_LAST)
     directory = sectors + 1
-    links = table + [0xFFFFFFFF] * (128 - len(table))
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(6)
-    head += struct.pack("<IIIIIIIII", 0, 1, directory, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
-    head += struct.pack("<I", 0) + b"\xff" * 4 * 108
-    entries = _entry("Root Entry", 5, 0xFFFFFFFE, 0, child=1) + _entry("Workbook", 2, 1, len(stream))
-    return head + struct.pack("<128I", *links) + stream.ljust(sectors * 512, b"\0") + entries.ljust(512, b"\0")
+    head += struct.pack("<IIIIIII", 0, 1, directory, 0, 4096, directory + 1 if small else _LAST, int(small))
+    head += struct.pack("<III", _LAST, 0, 0) + b"\xff" * 4 * 108
+    root = _entry("Root Entry", 5, 1, sectors * 512, child=1) if small else _entry("Root Entry", 5, _LAST, 0, child=1)
+    parts = [
+        head,
+        struct.pack("<128I", *links, *[_FREE] * (128 - len(links))),
+        stream.ljust(sectors * 512, b"\0"),
+        (root + _entry("Workbook", 2, 0 if small else 1, len(stream))).ljust(512, b"\0"),
+    ]
+    if small:
+        parts.append(struct.pack("<128I", *range(1, smaller), _LAST, *[_FREE] * (128 - smaller)))
+    return b"".join(parts)
 
 
 def _entry(name: str, kind: int, start: int, size: int, child: int = 0xFFFFFFFF) -> bytes:

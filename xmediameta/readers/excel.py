@@ -23,7 +23,8 @@ from .findings import Failed, letters
 from .rows import ReadOptions, Reject, Row, Unreadable
 from .sheetscan import failed_formulas, refuse_bombs
 
-Value = str | bool | int | float | date | datetime | time | timedelta
+# None stands for a formula that nothing has computed yet.
+Value = str | bool | int | float | date | datetime | time | timedelta | None
 
 _AS_TEXT: Final = "format the column as text, and fill it in again"
 _MAGIC: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -106,7 +107,11 @@ class _Table(Struct, frozen=True):
             line=number,
             member=flaw.member,
             rule=flaw.rule,
-            raw={header: _as_text(value) for header, value in zip(self.headers, values, strict=False) if value != ""},
+            raw={
+                header: _as_text(value)
+                for header, value in zip(self.headers, values, strict=False)
+                if value not in {"", None}
+            },
             fatal=fatal,
             unit=f"{self.sheet} row",
             cell=f"{self.sheet}!{' and '.join(places)}" if places else "",
@@ -157,6 +162,8 @@ def _cell(value: Value, column: Column) -> str:
     """
     if column.kept or not column.path or isinstance(value, str | bool):
         return _as_text(value)
+    if value is None:
+        raise ValueError("holds a formula that was never computed; open the file in a spreadsheet, and save it there")
     if not isinstance(value, int | float):
         if column.kind in _MOMENTS:
             raise ValueError(f"is a date, with which Excel keeps no zone; {_AS_TEXT} as 2026-01-31T12:00:00Z")
@@ -171,8 +178,8 @@ def _cell(value: Value, column: Column) -> str:
 
 
 def _as_text(value: Value) -> str:
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str) or value is None:
+        return value or ""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, datetime | date | time):

@@ -6,7 +6,8 @@ from typing import Final
 
 from .rows import Unreadable
 
-Failed = dict[int, dict[int, str]]
+# None: a formula that nothing has computed yet, as programs write them that are no spreadsheets.
+Failed = dict[int, dict[int, str | None]]
 
 _MOST_CELLS: Final = 40_000_000
 _MOST_COLUMNS: Final = 16_384  # Excel's own bound
@@ -34,11 +35,11 @@ class Findings:
                 "read; delete the rows and columns beyond the table"
             )
 
-    def fail(self, row: int, column: int, shown: str) -> None:
-        """A formula failed here.
+    def fail(self, row: int, column: int, shown: str | None) -> None:
+        """A formula failed here, or was never computed.
 
         Args:
-            shown: what stands in its cell, such as `#N/A`.
+            shown: what stands in its cell, such as `#N/A`; None where nothing does.
 
         Raises:
             Unreadable: so did too many.

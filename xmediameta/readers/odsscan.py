@@ -34,6 +34,8 @@ def scan(blocks: Iterator[bytes], index: int, findings: Findings) -> None:
             elif tag[1] == b"table-row":
                 row, rows, column = row + rows if row else 1, times, 0
             elif b"value-type" not in attributes:
+                if b"table:formula=" in attributes:
+                    findings.fail(row, column + 1, None)
                 column += times
             else:
                 findings.reach(row + rows - 1, column + times)

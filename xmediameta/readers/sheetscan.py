@@ -2,8 +2,7 @@
 
 calamine shows a failed formula as an empty cell, which would silently leave out what a lookup did not find. And it
 lays a sheet out as one rectangle in memory: a forgotten cell in column XFD takes gigabytes, or the whole process. So
-the sheet is looked through once before, by its tags or records alone. An old .xls is not: it has at most 65,536 rows
-of 256 cells, and a formula that failed there reads as an empty cell.
+the sheet is looked through once before, by its tags or records alone.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Final
 from zipfile import BadZipFile, ZipFile
 
-from . import odsscan, xlsbscan
+from . import odsscan, xlsbscan, xlsscan
 from .findings import Failed, Findings
 from .rows import Unreadable
 
@@ -42,6 +41,11 @@ _FAILED: Final = re.compile(
     rb'<(?:\w+:)?c\s(?=[^>]*?\bt="e")[^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"[^>]*>'
     rb"(?:(?!</(?:\w+:)?c>).)*?<(?:\w+:)?v>([^<]{1,20})<",
     re.DOTALL,
+)
+# As openpyxl writes them, whose author never saw a value; an empty text has the type `str`.
+_UNCOMPUTED: Final = re.compile(
+    rb'<(?:\w+:)?c\s(?![^>]*?\bt="str")[^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"[^>]*>'
+    rb"<(?:\w+:)?f(?:\s[^>]*?)?(?:/>|>[^<]*</(?:\w+:)?f>)(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
 )
 
 
@@ -72,6 +76,9 @@ def failed_formulas(stream: IO[bytes], index: int) -> Failed:
     """
     findings = Findings()
     try:
+        if xlsscan.is_compound(stream):
+            xlsscan.scan(stream, index, findings)
+            return findings.failed
         stream.seek(0)
         with ZipFile(stream) as archive:
             names = archive.namelist()
@@ -85,8 +92,10 @@ def failed_formulas(stream: IO[bytes], index: int) -> Failed:
             elif "content.xml" in names:
                 with archive.open("content.xml") as xml:
                     odsscan.scan(_blocks(xml), index, findings)
+            else:
+                return {}
     except (*_BROKEN, IndexError):
-        return {}  # an old .xls, or damaged, which calamine says better
+        return {}  # damaged, which calamine says better
     return findings.failed
 
 
@@ -116,6 +125,8 @@ def _scan(blocks: Iterator[bytes], findings: Findings) -> None:
         if b't="e"' in seen:
             for column, row, shown in _FAILED.findall(seen):
                 findings.fail(int(row), _number(column), shown.decode("utf-8", "replace"))
+        for column, row in _UNCOMPUTED.findall(seen) if b"<f" in seen or b":f" in seen else ():
+            findings.fail(int(row), _number(column), None)
 
 
 def _number(name: bytes) -> int:
