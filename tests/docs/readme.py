@@ -115,7 +115,7 @@ async def run_shell(
     text = shown if isinstance(shown, str) else shown.text
     process = await asyncio.create_subprocess_exec(
         "bash", "-euo", "pipefail", "-c", text,
-        cwd=folder, env=environment() | dict(env or {}),
+        cwd=folder, env=environment() | {"XDG_STATE_HOME": str(folder / "state")} | dict(env or {}),
         stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

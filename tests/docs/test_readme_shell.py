@@ -39,7 +39,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def timeless(text: str) -> str:
-    """The text without its seconds."""
+    """The text without its times."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "_", text)
     return re.sub(r"\b\d+\.\d+ s\b", "_ s", text)
 
 
@@ -77,9 +78,51 @@ async def test_apply_sandbox(folder: Path) -> None:
     assert timeless(ended.err) == timeless(block("text", "apply-sandbox").text)
     (line,) = ended.out.splitlines()
     shown = json.loads(block("json", "apply-sandbox").text)
+    shown["run"] = shown["run"].replace("/home/you", str(folder))
     assert json.loads(line) | {"seconds": 0.1} == shown
     assert list(json.loads(line)) == list(shown)
-    assert (folder / "results.jsonl").read_text() == block("jsonl", "results.jsonl").text
+    assert timeless((folder / "results.jsonl").read_text()) == timeless(block("jsonl", "results.jsonl").text)
+
+
+async def test_journal(folder: Path, sandbox: Sandbox) -> None:
+    env = {"XMEDIAMETA_TOKEN": "TOKEN", "XMEDIAMETA_BASE_URL": sandbox.url}
+    ended = await run_shell(block("sh", "journal"), folder, env)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("exit code 3\n")
+    assert "2 applied" in ended.out
+    assert sandbox.counts.requests == 2
+    lines = (folder / "results.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["file", "updates.csv", "updates.csv"]
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert (folder / "state" / "xmediameta" / "journal.db").exists()
+    ended = await run_shell("cp updates.csv other.csv; xmediameta apply other.csv --json", folder, env)
+    assert json.loads(ended.out)["unchanged"] == 2
+    assert sandbox.counts.requests == 2
+    ended = await run_shell("xmediameta apply updates.csv --force", folder, env)
+    assert sandbox.counts.requests == 4
+
+
+async def test_formats(folder: Path) -> None:
+    convert = """
+import pyarrow.csv, pyarrow.parquet, xlsxwriter
+table = pyarrow.csv.read_csv("updates.csv", convert_options=pyarrow.csv.ConvertOptions(column_types={"id": "string"}))
+pyarrow.parquet.write_table(table, "updates.parquet")
+with xlsxwriter.Workbook("updates.xlsx") as book:
+    sheet = book.add_worksheet()
+    for number, row in enumerate([table.column_names, *(one.values() for one in table.to_pylist())]):
+        for column, cell in enumerate(row):
+            sheet.write_string(number, column, cell or "")
+"""
+    (folder / "convert.py").write_text(convert)
+    commands = """
+python convert.py
+gzip -k updates.csv
+exec 2>&1
+for file in updates.parquet updates.xlsx updates.csv.gz; do xmediameta validate $file; done
+xmediameta validate - < updates.jsonl
+"""
+    ended = await run_shell(commands, folder)
+    assert ended.out.splitlines() == ["2 valid updates"] * 3 + ["2 valid updates for 2 accounts"]
 
 
 async def test_sandbox(folder: Path, tmp_path: Path) -> None:
@@ -223,5 +266,5 @@ async def test_money_is_asked_about(folder: Path) -> None:
 
 
 def test_exit_code_rows() -> None:
-    rows = table("From a shell", 1)
+    rows = table("Exit codes")
     assert [row[0] for row in rows] == ["0", "1", "2", "3", "4", "130, 143"]
