@@ -30,6 +30,8 @@ from .schema import APPLICATION_ID, OLDEST_SQLITE, TABLES, VERSION
 _PATIENCE: Final = 60.0  # seconds that a writer waits for another; loading a million rows takes several in one go
 _CACHE: Final = 16 << 10  # KiB; SQLite sorts in as much memory before it turns to the disk
 _LOG_LIMIT: Final = 64 << 20  # bytes that are left to the log after a large transaction
+# Commits write the same few pages again and again; the rarer they are copied from the log, the fewer are copied.
+_LOG_PAGES: Final = 4_000
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
 # A whole check reads the whole file, about a second per gigabyte; a larger file is checked where it is used.
@@ -155,6 +157,7 @@ class JournalFile:
         self._use_log()
         self.db.execute("PRAGMA synchronous = NORMAL")
         self.db.execute(f"PRAGMA cache_size = -{_CACHE}")
+        self.db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         self.db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
         self.db.execute("PRAGMA temp_store = FILE")
         # Else what is deleted is overwritten first; alt texts are meant for everybody.

@@ -73,8 +73,9 @@ class JournalRun:
         self._size = max(_LEAST, min(_BATCH, _FETCHED // max(len(self._turn), 1)))
         self._drawn: dict[int, Drawn] = {}
         self._fetches: set[asyncio.Task[None]] = set()
-        self._batch: list[tuple[Finished, asyncio.Future[None]]] = []
-        self._newest: asyncio.Future[None] | None = None
+        self._batch: list[Finished] = []
+        self._next_commit: _Commit | None = None  # of that batch
+        self._newest: _Commit | None = None
         self._committer: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -167,19 +168,21 @@ class JournalRun:
     def finish(self, finished: Finished) -> asyncio.Future[None]:
         """Record how a task ended; the future is done when that is committed, or fails with a `JournalError`.
 
-        Futures are done in the order of the calls. A task that ends as `pending` is left for the next sitting.
+        What is finished meanwhile shares a future, so it cannot be cancelled: a task that awaits it and is cancelled
+        ends when the commit does. A task that ends as `pending` is left for the next sitting.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
         if self._ending is not None:
-            _fail(future, self._let_go())
-            return future
-        self._newest = future
+            refused = _Commit(loop=loop)
+            refused.fail(self._let_go())
+            return refused
         self._drawn.pop(finished.task.seq, None)
-        self._batch.append((finished, future))
-        if self._committer is None or self._committer.done():
-            self._committer = loop.create_task(self._commit())
-        return future
+        self._batch.append(finished)
+        if self._next_commit is None:
+            self._next_commit = self._newest = _Commit(loop=loop)
+            if self._committer is None or self._committer.done():
+                self._committer = loop.create_task(self._commit())
+        return self._next_commit
 
     async def flush(self) -> None:
         """Wait until everything that was finished so far is committed, or has failed."""
@@ -187,23 +190,23 @@ class JournalRun:
             await asyncio.wait((self._newest,))
 
     async def _commit(self) -> None:
-        while self._batch:
+        while self._next_commit is not None:
+            commit, self._next_commit = self._next_commit, None
             batch, self._batch = self._batch, []
             try:
                 if self.failed is None:
-                    finished = [one for one, _ in batch]
-                    accounts = {one.task.update.account for one in finished}
-                    kept: Mapping[str, str] = {} if self.windows is None else self.windows(accounts)
-                    await self._thread.call(self._work.finish, finished, self.requests, self.retries, kept)
+                    kept: Mapping[str, str] = {}
+                    if self.windows is not None:
+                        kept = self.windows({one.task.update.account for one in batch})
+                    await self._thread.call(self._work.finish, batch, self.requests, self.retries, kept)
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                 self.failed = _as_ours(error)
             finally:
                 # In the case of a cancellation the commit may have ended well, and nobody is there to be told.
-                for _, future in batch:
-                    if self.failed is not None:
-                        _fail(future, self.failed)
-                    elif not future.done():
-                        future.set_result(None)
+                if self.failed is not None:
+                    commit.fail(self.failed)
+                else:
+                    commit.set_result(None)
 
     # Its end
 
@@ -279,15 +282,22 @@ class _Shelf:
         return self.drawn_out and not self.tasks
 
 
+class _Commit(asyncio.Future[None]):
+    """A commit that many may wait for: none of them can cancel it for the others."""
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as asyncio has it
+        """It goes on, whoever is cancelled."""
+        return False
+
+    def fail(self, error: JournalError) -> None:
+        """It has failed; whoever does not wait for it is not warned of it."""
+        self.set_exception(error)
+        self.exception()
+
+
 def _as_ours(error: Exception) -> JournalError:
     if isinstance(error, JournalError):
         return error
     ours = JournalError(f"the journal met {type(error).__name__}: {printable(str(error))}")
     ours.__cause__ = error
     return ours
-
-
-def _fail(future: asyncio.Future[None], error: JournalError) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # whoever does not wait for it is not warned of it

@@ -219,26 +219,13 @@ class Store:
             raise JournalError("the input of the run was loaded anew by another process meanwhile")
         return [_task(row) for row in rows]
 
-    # Places and windows
+    # Within
 
     def place(self, base_url: str) -> int:
         """The number of a base URL."""
         with self._file.transaction() as db:
             db.execute("INSERT INTO place (base_url) VALUES (?) ON CONFLICT DO NOTHING", (base_url,))
             return int(self._file.one("SELECT place FROM place WHERE base_url = ?", base_url))
-
-    def quota(self, place: int) -> dict[str, str]:
-        """The windows that were kept, as JSON by owner."""
-        return dict(self._file.db.execute("SELECT owner, windows FROM quota WHERE place = ?", (place,)).fetchall())
-
-    def keep_quota(self, place: int, windows: dict[str, str]) -> None:
-        """Keep the windows, as JSON by owner."""
-        with self._file.transaction() as db:
-            db.executemany(
-                "INSERT INTO quota (place, owner, windows) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET windows = excluded.windows",
-                [(place, owner, text) for owner, text in windows.items()],
-            )
 
     def _ended(self, load: int) -> int:
         return int(

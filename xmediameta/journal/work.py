@@ -20,8 +20,8 @@ from .records import Drawn, Finished, RunRecord
 from .schema import NEVER, SURE, beyond, first, seq_of
 
 _COLUMNS: Final = (
-    "SELECT task.task, task.due, task.media_id, task.body, task.digest, task.ref, task.send_before, task.last,"
-    " sent.unsure FROM task LEFT JOIN outcome ON outcome.task = task.task"
+    "SELECT task.task, task.due, task.media_id, CAST(task.body AS BLOB), task.digest, task.ref, task.send_before,"
+    " task.last, sent.unsure FROM task LEFT JOIN outcome ON outcome.task = task.task"
     " LEFT JOIN sent ON sent.account = task.account AND sent.media_id = task.media_id"
 )
 _WAITING: Final = "AND task.leader IS NULL AND outcome.task IS NULL"
@@ -39,18 +39,20 @@ _PLAIN: Final = (
     f"{_COLUMNS} WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
     f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most"
 )
+_APPLIED: Final = (
+    "INSERT OR REPLACE INTO outcome (state, task, settled_at, attempts, transaction_id) VALUES ('applied', ?, ?, ?, ?)"
+)
 _FINISH: Final = (
-    "INSERT OR REPLACE INTO outcome (state, settled_at, attempts, transaction_id, status, error, problem, task)"
+    "INSERT OR REPLACE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_FINISH_FOLLOWERS: Final = (
-    "INSERT OR IGNORE INTO outcome (state, settled_at, attempts, transaction_id, status, error, problem, task)"
-    " SELECT ?, ?, ?, ?, ?, ?, ?, task FROM task WHERE leader = ?"
+# As their leader's, unless they have their own.
+_FOLLOW: Final = (
+    "INSERT OR IGNORE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
+    " SELECT task.task, settled_at, attempts, transaction_id, state, status, error, problem"
+    " FROM task JOIN outcome ON outcome.task = task.leader WHERE task.leader = ?"
 )
-_SENT: Final = (
-    "INSERT INTO sent (account, media_id, digest, sent_at, unsure) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET digest = excluded.digest, sent_at = excluded.sent_at, unsure = excluded.unsure"
-)
+_SENT: Final = "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure) VALUES (?, ?, ?, ?, ?)"
 _MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
 _DOUBT: Final = "UPDATE sent SET unsure = -1 WHERE account = ? AND media_id = ?"
 
@@ -113,39 +115,41 @@ class Work:
             windows: how the windows stand, as JSON by owner.
         """
         when, base, sitting = now_text(), first(self._record.load), self._record.sitting
-        outcomes: list[tuple[Any, ...]] = []
-        shared: list[tuple[Any, ...]] = []
+        accounts = self._accounts
+        applied: list[tuple[Any, ...]] = []
+        others: list[tuple[Any, ...]] = []
+        leading: list[tuple[int]] = []
         sent: list[tuple[Any, ...]] = []
         sure: list[tuple[Any, ...]] = []
         doubtful: set[_Key] = set()
         for f in batch:
             task = f.task
-            account, media_id = key = self._accounts[task.update.account or ""], task.update.id
-            alone = self._back(key)
-            if f.state != "pending":
-                outcome = (
-                    f.state, when, f.attempts, f.transaction_id, f.status, f.error, f.problem, base + task.seq
-                )  # fmt: skip
-                outcomes.append(outcome)
-                if task.followers:
-                    shared.append(outcome)
+            update = task.update
+            key = accounts[update.account or ""], update.id
+            alone = not self._out or self._back(key)
+            number = base + task.seq
             if f.state == "applied":
-                sent.append((account, media_id, task.digest, when, SURE if alone else sitting))
-                doubtful.discard(key)  # a success settles what was unsure before
-            elif f.maybe_applied:
-                doubtful.add(key)
-            elif alone:
-                sure.append((SURE, account, media_id, sitting))
+                applied.append((number, when, f.attempts, f.transaction_id))
+                sent.append((*key, task.digest, when, SURE if alone else sitting))
+                if doubtful:
+                    doubtful.discard(key)  # a success settles what was unsure before
+            else:
+                if f.state != "pending":
+                    others.append((number, when, f.attempts, f.transaction_id, f.state, f.status, f.error, f.problem))
+                if f.maybe_applied:
+                    doubtful.add(key)
+                elif alone:
+                    sure.append((SURE, *key, sitting))
+            if task.followers:
+                leading.append((number,))
         with self._file.transaction() as db:
-            db.executemany(_FINISH, outcomes)
-            if shared:
-                db.executemany(_FINISH_FOLLOWERS, shared)
+            db.executemany(_APPLIED, applied)
             db.executemany(_SENT, sent)
-            if sure:
-                db.executemany(_MARK, sure)
-            if doubtful:
-                db.executemany(_DOUBT, doubtful)
-            db.executemany(_KEEP_QUOTA, [(owner, text, self._record.run) for owner, text in windows.items()])
+            for statement, rows in ((_FINISH, others), (_FOLLOW, leading), (_MARK, sure), (_DOUBT, doubtful)):
+                if rows:
+                    db.executemany(statement, rows)
+            if windows:
+                db.executemany(_KEEP_QUOTA, [(owner, text, self._record.run) for owner, text in windows.items()])
             self._count(requests, retries)
 
     def quota(self) -> dict[str, str]:
@@ -187,8 +191,7 @@ class Work:
         return rows
 
     def _drawn(self, name: str, row: tuple[Any, ...]) -> Drawn:
-        number, due, _, text, hashed, ref, send_before, last, _ = row
-        body = text.encode()
+        number, due, _, body, hashed, ref, send_before, last, _ = row
         try:
             wire = decode_update(body, strict=False)
         except InvalidUpdate as error:
@@ -197,7 +200,12 @@ class Work:
                 f" {printable(self._record.name)!r} holds a request that cannot be read: {error}"
             ) from error
         account = name or None
-        others = self._followers(number) if last is not None else []
+        if last is None:
+            update = wire
+            if ref is not None or account is not None or send_before is not None:
+                update = Update(wire.id, wire.metadata, account, ref, send_before)
+            return Drawn(seq_of(number), update, body, hashed, NEVER if due is None else due)
+        others = self._followers(number)
         # One request serves them all, so it makes sense as long as it does for one of them.
         for _, deadline in others:
             send_before = None if send_before is None or deadline is None else max(send_before, deadline)
@@ -214,8 +222,6 @@ class Work:
 
     def _back(self, key: _Key) -> bool:
         """One task of a media id is no longer out; whether it was the only one."""
-        if not self._out:
-            return True
         out = self._out.get(key)
         if out is None:
             return True
