@@ -9,18 +9,17 @@ import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, Unpack
 
 from msgspec import Struct
 
-from .accounts import Accounts, Auth, AuthCallable, as_credential
+from .accounts import Accounts, Auth, AuthCallable
 from .address import checked_base_url
 from .attempts import Retrier, RetryPolicy
 from .bulk import BulkRun, Journaled, Options
 from .calls import Call
 from .clock import ServerClock
 from .coalesce import Coalesce
-from .credentials import Credential
 from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
 from .journal import Journal, JournalRun
@@ -29,10 +28,10 @@ from .limits import WindowName
 from .models import Metadata, Update, utc
 from .outcomes import Applied
 from .sender import Sender, Stats
+from .settings import X_API, ClientOptions, check_options, checked_auth
 from .transport import Transport
 from .wire import encode
 
-X_API: Final = "https://api.x.com"
 _DOCUMENTED: Final = Limits()
 
 log: Final = logging.getLogger("xmediameta")
@@ -103,8 +102,8 @@ class Client:
     ) -> None:
         insecure = allow_insecure or os.environ.get("XMEDIAMETA_ALLOW_INSECURE") == "1"
         self._base_url = checked_base_url(base_url, allow_insecure=insecure)
-        self._auth: Auth | AuthCallable = _checked_auth(auth)
-        _check_options(concurrency=concurrency, timeout=timeout, pace=pace, reserve=reserve)
+        self._auth: Auth | AuthCallable = checked_auth(auth)
+        check_options(concurrency=concurrency, timeout=timeout, pace=pace, reserve=reserve)
         self._concurrency = concurrency
         self._timeout = timeout
         self._pace: Pace = pace
@@ -120,7 +119,7 @@ class Client:
         self._closed = False
 
     @classmethod
-    def from_env(cls, **options: Any) -> Self:
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
         """A client from `XMEDIAMETA_TOKEN` and, if set, `XMEDIAMETA_BASE_URL`.
 
         Args:
@@ -328,27 +327,3 @@ class Client:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "new" if self._sender is None else f"{self.stats.in_flight} in flight"
         return f"<Client {self._base_url} {state}>"
-
-
-def _checked_auth(auth: Auth | AuthCallable) -> Auth | AuthCallable:
-    if isinstance(auth, str):
-        return as_credential(auth)
-    if isinstance(auth, Mapping):
-        if not auth:
-            raise ConfigurationError("auth is an empty mapping: it must name at least one account")
-        mapping = cast("Mapping[str | None, str | Credential]", auth)
-        for given in mapping.values():
-            as_credential(given)
-        return mapping
-    return auth if callable(auth) else as_credential(auth)
-
-
-def _check_options(*, concurrency: int = 1, timeout: float | None = 1.0, pace: Pace = None, reserve: int = 0) -> None:
-    if concurrency < 1:
-        raise ConfigurationError(f"concurrency must be at least 1, not {concurrency}")
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout}")
-    if not (pace is None or pace in {"burst", "even"} or (isinstance(pace, int | float) and pace > 0)):
-        raise ConfigurationError(f"pace must be 'burst', 'even', a number of starts a second, or None, not {pace!r}")
-    if reserve < 0:
-        raise ConfigurationError(f"reserve must be at least 0, not {reserve}")

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from xmediameta.coalesce import Coalesce
 from xmediameta.errors import ConfigurationError
+from xmediameta.settings import check_whole
 
 _MODES: Final = (None, "last", "merge")
 
@@ -28,17 +29,12 @@ class Options(Struct, frozen=True, kw_only=True):
     lookahead: int
 
     def __post_init__(self) -> None:
-        _whole("concurrency", self.concurrency, 1)
-        _whole("lookahead", self.lookahead, 1)
+        check_whole("concurrency", self.concurrency, 1)
+        check_whole("lookahead", self.lookahead, 1)
         if self.max_requests is not None:
-            _whole("max_requests", self.max_requests, 0)
+            check_whole("max_requests", self.max_requests, 0)
         for name, seconds in (("max_wait", self.max_wait), ("max_duration", self.max_duration)):
             if seconds is not None and not seconds >= 0:  # NaN included
                 raise ConfigurationError(f"{name} must be a number of seconds from 0, or None, not {seconds!r}")
         if self.coalesce not in _MODES:
             raise ConfigurationError(f"coalesce must be 'last', 'merge' or None, not {self.coalesce!r}")
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name} must be a whole number from {least}, not {value!r}")

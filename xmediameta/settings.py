@@ -1,0 +1,81 @@
+"""The options of a client, by name and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Final, TypedDict, cast
+
+from .accounts import Auth, AuthCallable, as_credential
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .attempts import RetryPolicy
+    from .credentials import Credential
+    from .gate import Pace, Wait
+    from .ledger import Limits
+
+X_API: Final = "https://api.x.com"
+_PACES: Final = ("burst", "even")
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `Client` takes beside its auth; see there."""
+
+    base_url: str
+    concurrency: int
+    timeout: float | None
+    pace: Pace
+    retry: RetryPolicy | None
+    limits: Limits | None
+    reserve: int
+    strict: bool
+    allow_insecure: bool
+    trust_env: bool
+    on_wait: Callable[[Wait], None] | None
+
+
+def checked_auth(auth: Auth | AuthCallable) -> Auth | AuthCallable:
+    """The auth, with a token made a credential.
+
+    Raises:
+        ConfigurationError: it cannot sign anything; nothing of it is echoed.
+    """
+    if isinstance(auth, str):
+        return as_credential(auth)
+    if isinstance(auth, Mapping):
+        if not auth:
+            raise ConfigurationError("auth is an empty mapping: it must name at least one account")
+        mapping = cast("Mapping[str | None, str | Credential]", auth)
+        for given in mapping.values():
+            as_credential(given)
+        return mapping
+    return auth if callable(auth) else as_credential(auth)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is not a whole number of at least so much.
+
+    Raises:
+        ConfigurationError: names the option.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name} must be a whole number from {least}, not {value!r}")
+
+
+def check_options(*, concurrency: object, timeout: object, pace: object, reserve: object) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        ConfigurationError: names the option.
+    """
+    check_whole("concurrency", concurrency, 1)
+    check_whole("reserve", reserve, 0)
+    if timeout is not None and not _above_zero(timeout):
+        raise ConfigurationError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}")
+    if not (pace is None or (isinstance(pace, str) and pace in _PACES) or _above_zero(pace)):
+        raise ConfigurationError(f"pace must be 'burst', 'even', a number of starts a second, or None, not {pace!r}")
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
