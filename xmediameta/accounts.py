@@ -18,7 +18,7 @@ from typing import Final, cast
 from .account import Account, Signature
 from .apps import PROBE_EVERY, Group, Stop
 from .clock import ServerClock
-from .credentials import BearerToken, Credential
+from .credentials import BearerToken, Credential, Secret, veiled
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
 from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
@@ -192,10 +192,9 @@ class Accounts:
 
     def _looked_up(self, name: str | None) -> Credential:
         if self._many:
-            given = self._given(name)
-            if given is None:
+            if self._given(name) is None:
                 raise InvalidUpdate("account", self._unknown(name))
-            return as_credential(given)
+            return as_credential(cast("str | Credential", self._given(name)))
         if name is not None:
             raise InvalidUpdate(
                 "account",
@@ -234,6 +233,7 @@ class Accounts:
         auth = cast("AuthCallable", self._auth)
         try:
             given = auth(name)
+            given = Secret(given) if isinstance(given, str) else given
             credential = as_credential(await given if inspect.isawaitable(given) else given)
         except ConfigurationError as error:
             raise AuthError(f"auth gave nothing to sign with: {error.message}") from error
@@ -310,11 +310,14 @@ def as_credential(given: str | Credential) -> Credential:
     Raises:
         ConfigurationError: neither a text nor a credential; nothing of it is echoed.
     """
-    if isinstance(given, str):
-        return BearerToken(given)
-    if isinstance(given, Credential):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller may not check types
-        return given
-    raise ConfigurationError(f"a credential must be a token or a credential object, not {type(given).__name__}")
+    kind = type(given).__name__
+    veil: object = veiled(given)
+    given = ""  # so that no traceback shows it
+    if isinstance(veil, str):
+        return BearerToken(veil)
+    if isinstance(veil, Credential):
+        return veil
+    raise ConfigurationError(f"a credential must be a token or a credential object, not {kind}")
 
 
 def _owner(name: str | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NoReturn, Protocol, cast, runtime_checkable
 
 from .errors import ConfigurationError
 
@@ -53,8 +54,16 @@ class BearerToken:
     __slots__ = ("_authorization", "app")
 
     def __init__(self, token: str, *, app: str | None = None) -> None:
-        self._authorization = Secret("Bearer " + _usable(token))
         self.app = app
+        # Of the frames that a traceback shows none is to hold the token as it was given.
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller may not check types
+            kind, token = type(token).__name__, ""
+            raise ConfigurationError(f"a token must be text, not {kind}")
+        token = Secret(token)
+        rule = _broken_rule(token)
+        if rule:
+            raise ConfigurationError(f"the token cannot be used: {rule}")
+        self._authorization = Secret("Bearer " + token.strip())
 
     def authorization(self) -> Secret:
         """The value of the `Authorization` header."""
@@ -73,17 +82,45 @@ class BearerToken:
         raise TypeError("a credential is not pickled: pass the token on as you would any secret")
 
 
-def _usable(token: object) -> str:
-    if not isinstance(token, str):
-        raise ConfigurationError(f"a token must be text, not {type(token).__name__}")
-    stripped = token.strip()
-    rule = ""
+class Vault(Mapping[Any, Any]):
+    """A caller's own mapping of account names to tokens or credentials, as it is now; it does not print them."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Mapping[Any, Any]) -> None:
+        self._given = given
+
+    def __getitem__(self, name: Any) -> Any:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __repr__(self) -> str:
+        return f"<Vault of {len(self._given)} accounts>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+
+def veiled(auth: object) -> Any:
+    """What a caller gave as `auth`, so that no frame of a traceback prints it; None for what is nothing of use."""
+    if isinstance(auth, str):
+        return Secret(auth)
+    if isinstance(auth, Mapping):
+        return Vault(cast("Mapping[Any, Any]", auth))
+    return auth if callable(auth) or isinstance(auth, Credential) else None
+
+
+def _broken_rule(token: Secret) -> str:
+    stripped = Secret(token.strip())
     if not stripped:
-        rule = "it is empty"
-    elif len(stripped) > _LONGEST_TOKEN:
-        rule = f"it has {len(stripped):,} characters"
-    elif not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        rule = "it holds a space, a line break, a control character or one that is not ASCII"
-    if rule:
-        raise ConfigurationError(f"the token cannot be used: {rule}")
-    return stripped
+        return "it is empty"
+    if len(stripped) > _LONGEST_TOKEN:
+        return f"it has {len(stripped):,} characters"
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        return "it holds a space, a line break, a control character or one that is not ASCII"
+    return ""
