@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -98,3 +99,8 @@ async def make(
         run.count(requests, retries)
         await finish(run, how, most)
         await run.aclose(None if stopped is None else json.dumps(stopped))
+
+
+def made(*given: Any, **options: Any) -> None:
+    """`make`, for tests that run no loop of their own."""
+    asyncio.run(make(*given, **options))

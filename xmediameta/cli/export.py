@@ -59,7 +59,7 @@ def export(run: str | None, journal: str | None, *, kind: str | None, output: st
         async with stored(journal) as opened:
             record = await chosen(opened, run)
             passed = () if kind == "jsonl" else await _passed(opened, record, states)
-            with written(output) as file:
+            with written(output, opened.path) as file:
                 writer = _writer(kind, file, passed)
                 async for row in await opened.results(record, states):
                     writer.write(_record(row))
@@ -75,8 +75,11 @@ def export(run: str | None, journal: str | None, *, kind: str | None, output: st
 
 
 @contextmanager
-def written(path: str) -> Generator[IO[bytes]]:
+def written(path: str, journal: Path) -> Generator[IO[bytes]]:
     """A file to write: put into its place when it is whole; standard output for `-`.
+
+    Args:
+        journal: what must not be written over.
 
     Raises:
         click.ClickException: it cannot be written.
@@ -86,6 +89,8 @@ def written(path: str) -> Generator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     target = Path(path)
+    if target.exists() and target.samefile(journal):
+        raise click.UsageError(f"{printable(path)} is the journal itself")
     beside = target.with_name(f"{target.name}.part")
     try:
         with beside.open("wb") as file:

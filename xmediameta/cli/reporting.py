@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from xmediameta.journal import Journal, RunRecord
@@ -16,23 +17,23 @@ from .stored import chosen, local, stored, under_way
 def report(run: str | None, journal: str | None, *, output: str, price: float) -> int:
     """Write the page."""
 
-    async def read() -> Story:
+    async def read() -> tuple[Story, Path]:
         async with stored(journal) as opened:
             record = await chosen(opened, run)
-            windows, waits = recorded(await _events(opened, record))
+            windows, waits = recorded(await events(opened, record))
             gathering = Gathering(record, windows=windows, waits=waits, local=local(record))
             running = under_way(opened, record)
             async for row in await opened.results(record):
                 gathering.add(row)
-            return gathering.story(running=running, unit_price=0.0 if local(record) else price)
+            return gathering.story(running=running, unit_price=0.0 if local(record) else price), opened.path
 
-    story = run_in_loop(read, own=True)
-    with written(output) as file:
+    story, path = run_in_loop(read, own=True)
+    with written(output, path) as file:
         file.write(page(story, made_at=time.time()).encode("utf-8", "backslashreplace"))
     return 0
 
 
-async def _events(journal: Journal, record: RunRecord) -> list[Any]:
+async def events(journal: Journal, record: RunRecord) -> list[Any]:
     """The waits and windows of a run, from a journal that keeps them."""
-    events = getattr(journal, "events", None)
-    return [] if events is None else await events(record)
+    kept = getattr(journal, "events", None)
+    return [] if kept is None else await kept(record)

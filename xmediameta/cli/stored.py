@@ -65,9 +65,9 @@ async def chosen(journal: Journal, name: str | None) -> RunRecord:
 
 def under_way(journal: Journal, record: RunRecord) -> bool:
     """Whether a process holds the run now."""
-    if record.started_at is None or record.ended_at is not None:
-        return False
     path = RunLock(journal.path.resolve(), record.name).path
+    if not path.exists():
+        return False
     # Only looked at, and not taken: whoever begins a run at this moment must not be refused for it.
     try:
         db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.0)

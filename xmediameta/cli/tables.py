@@ -17,7 +17,7 @@ import msgspec
 from xmediameta.errors import MissingExtra
 
 # What a spreadsheet takes for the beginning of a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA: Final = frozenset(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
 # Excel's own bounds: rows of a sheet, UTF-16 units of a cell, digits of a number.
 _MOST_ROWS: Final = 1_048_576
 _LONGEST: Final = 32_767
@@ -150,7 +150,7 @@ def _harmless(cell: Any) -> str:
     if isinstance(cell, int | float):
         return str(cell).lower() if isinstance(cell, bool) else str(cell)
     text = _plain(cell)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text[:1] in _FORMULA else text
 
 
 def _plain(cell: Any) -> str:

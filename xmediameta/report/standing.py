@@ -73,7 +73,8 @@ def standing(record: RunRecord, *, running: bool, pending: int) -> Standing:
     who = f"process {record.pid} on {printable(record.host or 'an unknown machine', 100)}"
     left = counted(pending, "row") + " pending"
     if running:
-        return Standing(kind="working", text=f"{who} works on it, since {clock(record.started_at)}")
+        since = f", since {clock(record.started_at)}" if record.started_at is not None else ""
+        return Standing(kind="working", text=f"{who} works on it{since}")
     stopped = read_stopped(record.stopped)
     if stopped is not None and (pending or record.ended_at is not None):
         why = stopped.message.rstrip(".") or stopped.reason.replace("-", " ")
