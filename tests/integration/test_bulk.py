@@ -211,7 +211,7 @@ async def test_a_mixed_run(kind: str, concurrency: int) -> None:
 
 
 async def test_what_is_no_update_ends_as_failed_and_the_run_goes_on() -> None:
-    odd = [None, 5, "text", ["1"], Odd(), object(), {}, {1: 2}, {"id": None}]
+    odd = [None, 5, "text", ["1"], Odd(), object(), {}, {1: 2}, {"id": None}, Applied(update=Update("1", alt()))]
     given: list[Any] = [*odd, Update("1", alt(), ref="good")]
     async with Sandbox() as sandbox, client_of(sandbox) as client:
         found, error = await outcomes_of(client, given)

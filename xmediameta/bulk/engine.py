@@ -237,12 +237,13 @@ class Engine:
             self._drawing = False
 
     def _take(self, given: object) -> None:
-        if isinstance(given, Drawn):
-            self._take_task(given)
-            return
-        if isinstance(given, Applied | Unchanged | Failed | NotSent):
-            self.deliver(given)
-            return
+        if self._held is not None:
+            if isinstance(given, Drawn):
+                self._take_task(given)
+                return
+            if isinstance(given, Applied | Unchanged | Failed | NotSent):
+                self.deliver(given)
+                return
         update: Update | None = None
         try:
             update = as_update(given)
