@@ -232,7 +232,7 @@ class Accounts:
     async def _ask(self, name: str | None) -> Account:
         auth = cast("AuthCallable", self._auth)
         try:
-            given = auth(name)
+            given: object = auth(name)
             given = Secret(given) if isinstance(given, str) else given
             credential = as_credential(await given if inspect.isawaitable(given) else given)
         except ConfigurationError as error:

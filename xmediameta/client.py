@@ -20,6 +20,7 @@ from .bulk import BulkRun, Journaled, Options
 from .calls import Call
 from .clock import ServerClock
 from .coalesce import Coalesce
+from .credentials import Secret, veiled
 from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
 from .journal import Journal, JournalRun
@@ -100,9 +101,14 @@ class Client:
         trust_env: bool = False,
         on_wait: Callable[[Wait], None] | None = None,
     ) -> None:
+        # First of all, what `repr` needs; and from here on no frame of a traceback holds a token as it was given.
+        self._closed, self._base_url = False, ""
+        self._sender: Sender | None = None
+        kind = type(auth).__name__
+        auth = veiled(auth)
         insecure = allow_insecure or os.environ.get("XMEDIAMETA_ALLOW_INSECURE") == "1"
         self._base_url = checked_base_url(base_url, allow_insecure=insecure)
-        self._auth: Auth | AuthCallable = checked_auth(auth)
+        self._auth: Auth | AuthCallable = checked_auth(auth, kind)
         check_options(concurrency=concurrency, timeout=timeout, pace=pace, reserve=reserve)
         self._concurrency = concurrency
         self._timeout = timeout
@@ -113,10 +119,8 @@ class Client:
         self._strict = strict
         self._trust_env = trust_env
         self._on_wait = on_wait
-        self._sender: Sender | None = None
         self._calls: set[Call] = set()
         self._running: set[BulkRun] = set()
-        self._closed = False
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -128,7 +132,7 @@ class Client:
         Raises:
             ConfigurationError: no token is set.
         """
-        token = os.environ.get("XMEDIAMETA_TOKEN", "")
+        token = Secret(os.environ.get("XMEDIAMETA_TOKEN", ""))
         if not token.strip():
             raise ConfigurationError("XMEDIAMETA_TOKEN is not set: it holds a user token with the scope media.write")
         options.setdefault("base_url", os.environ.get("XMEDIAMETA_BASE_URL") or X_API)

@@ -35,20 +35,26 @@ class ClientOptions(TypedDict, total=False):
     on_wait: Callable[[Wait], None] | None
 
 
-def checked_auth(auth: Auth | AuthCallable) -> Auth | AuthCallable:
+def checked_auth(auth: Auth | AuthCallable | None, kind: str) -> Auth | AuthCallable:
     """The auth, with a token made a credential.
+
+    Args:
+        auth: as `veiled` returned it.
+        kind: the name of its type.
 
     Raises:
         ConfigurationError: it cannot sign anything; nothing of it is echoed.
     """
+    if auth is None:
+        raise ConfigurationError(f"auth must be a token, a credential, a mapping or an async callable, not {kind}")
     if isinstance(auth, str):
         return as_credential(auth)
     if isinstance(auth, Mapping):
         if not auth:
             raise ConfigurationError("auth is an empty mapping: it must name at least one account")
         mapping = cast("Mapping[str | None, str | Credential]", auth)
-        for given in mapping.values():
-            as_credential(given)
+        for name in mapping:
+            as_credential(mapping[name])  # and no name for it, which a traceback would print
         return mapping
     return auth if callable(auth) else as_credential(auth)
 
