@@ -27,6 +27,8 @@ from xmediameta.credentials import Secret
 
 from .clients import ID, TOKEN, alt, client_of, nothing_left, ours, outcomes_of, settle, told, updates
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 
 class Own:
     """A credential of the caller's, whose token changes in place."""
@@ -120,7 +122,6 @@ async def test_a_mapping_that_changes_in_place_heals_at_once() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_after_a_401_the_mapping_is_looked_at_again() -> None:
     auth = {"ana": "old"}
     async with Sandbox(latency=1, script={ID: ["401"]}) as sandbox, client_of(sandbox, auth) as client:
@@ -187,7 +188,6 @@ async def test_a_caller_that_is_cancelled_does_not_take_the_answer_from_the_othe
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_after_401s_it_is_asked_once_and_each_is_sent_once_more() -> None:
     vault = Vault(ana="old")
     async with Sandbox(token=["old", "new"], latency=0.5) as sandbox, client_of(sandbox, vault) as client:
@@ -206,7 +206,6 @@ async def test_after_401s_it_is_asked_once_and_each_is_sent_once_more() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_where_it_has_nothing_better_the_account_stops_until_it_has() -> None:
     vault = Vault(ana="old", bob="token-b")
     async with Sandbox(token=["old", "new", "token-b"], latency=0.1) as sandbox, client_of(sandbox, vault) as client:
@@ -263,7 +262,6 @@ async def test_its_failure_is_that_accounts_alone(given: Any, kind: type[AuthErr
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_many_credentials_are_asked_for_at_the_same_time() -> None:
     vault = Vault(**{f"user{n}": f"token-{n}" for n in range(40)})
     vault.delay = 10
@@ -276,7 +274,6 @@ async def test_many_credentials_are_asked_for_at_the_same_time() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_leaving_while_it_is_asked_leaves_nothing_behind() -> None:
     vault = Vault(ana="token-a")
     vault.delay = 1_000
@@ -293,7 +290,6 @@ async def test_leaving_while_it_is_asked_leaves_nothing_behind() -> None:
 # Apps
 
 
-@pytest.mark.looptime
 async def test_accounts_of_one_app_share_its_window() -> None:
     tokens = {f"user{n}": BearerToken(f"token-{n}", app="app") for n in range(4)}
     apps = {f"token-{n}": "app" for n in range(4)}
@@ -309,7 +305,6 @@ async def test_accounts_of_one_app_share_its_window() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_accounts_of_different_apps_do_not() -> None:
     tokens = {name: BearerToken(f"token-{name}", app=name) for name in "ab"}
     apps = {"token-a": "a", "token-b": "b"}
@@ -320,7 +315,6 @@ async def test_accounts_of_different_apps_do_not() -> None:
         assert asyncio.get_running_loop().time() - began < 10
 
 
-@pytest.mark.looptime
 async def test_one_account_that_waits_holds_nobody_up() -> None:
     async with Sandbox(limit=5, window=900) as sandbox, client_of(sandbox, {"a": "a", "b": "b"}) as client:
         for number in range(5):
@@ -342,7 +336,6 @@ async def test_one_account_that_waits_holds_nobody_up() -> None:
 # Thousands
 
 
-@pytest.mark.looptime
 async def test_idle_state_is_dropped_and_what_binds_is_kept() -> None:
     async def auth(account: str | None) -> str:
         return f"token-of-{account}"

@@ -24,6 +24,8 @@ from xmediameta import (
 
 from .clients import ID, TOKEN, alt, client_of, nothing_left, outcomes_of, told, updates, wire
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 
 def lines(number: int) -> list[dict[str, Any]]:
     """Inputs in the shape of a line."""
@@ -185,7 +187,6 @@ EXPECTED = {
 }
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("kind", ["list", "async generator"])
 @pytest.mark.parametrize("concurrency", [1, 32])
 async def test_a_mixed_run(kind: str, concurrency: int) -> None:
@@ -243,7 +244,6 @@ async def test_a_plain_403_is_kept_back_until_it_is_known_whose_it_is() -> None:
         assert isinstance(found[0].error, UpdateForbidden)
 
 
-@pytest.mark.looptime
 async def test_a_plain_403_is_not_kept_back_for_ever() -> None:
     """A stream that goes on only once its outcomes are known must not wait for itself."""
     sent: asyncio.Queue[Update | None] = asyncio.Queue()

@@ -25,6 +25,8 @@ from xmediameta import (
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, told, updates, wire
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -41,7 +43,6 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Any:
 # Requests
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("concurrency", [1, 8])
 @pytest.mark.parametrize("most", [0, 1, 7])
 async def test_no_more_requests_than_that(most: int, concurrency: int) -> None:
@@ -58,7 +59,6 @@ async def test_no_more_requests_than_that(most: int, concurrency: int) -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_retries_and_refusals_count_too() -> None:
     script: dict[str, list[str | int]] = {"1": ["503", "503"], "2": ["404"]}
     async with Sandbox(script=script) as sandbox, client_of(sandbox) as client:
@@ -79,7 +79,6 @@ async def test_as_many_requests_as_it_takes_are_enough() -> None:
 # Duration
 
 
-@pytest.mark.looptime
 async def test_after_that_time_nothing_more_is_sent_and_what_is_in_flight_ends() -> None:
     async with Sandbox(latency=1) as sandbox, client_of(sandbox) as client:
         await client.create(ID, alt())
@@ -96,7 +95,6 @@ async def test_after_that_time_nothing_more_is_sent_and_what_is_in_flight_ends()
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_it_holds_while_the_input_is_waited_for() -> None:
     async def never() -> AsyncIterator[Update]:
         yield Update("1", alt(), ref=1)
@@ -111,7 +109,6 @@ async def test_it_holds_while_the_input_is_waited_for() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_it_holds_while_a_window_is_waited_for() -> None:
     async with Sandbox(limit=2, window=900) as sandbox, client_of(sandbox) as client:
         found, error = await outcomes_of(client, updates(5), max_duration=10)
@@ -121,7 +118,6 @@ async def test_it_holds_while_a_window_is_waited_for() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_run_that_is_done_earlier_is_not_kept() -> None:
     async with Sandbox() as sandbox, client_of(sandbox) as client:
         _, error = await outcomes_of(client, updates(5), max_duration=10_000)
@@ -132,7 +128,6 @@ async def test_a_run_that_is_done_earlier_is_not_kept() -> None:
 # Waiting
 
 
-@pytest.mark.looptime
 async def test_an_account_whose_window_opens_too_late_ends_and_the_others_go_on() -> None:
     async with Sandbox(limit=3, window=900) as sandbox, client_of(sandbox, {"a": "a", "b": "b"}) as client:
         rows = [Update(str(n), alt(), "a" if n <= 5 else "b", ref=n) for n in range(1, 8)]
@@ -153,7 +148,6 @@ async def test_an_account_whose_window_opens_too_late_ends_and_the_others_go_on(
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_where_none_is_left_it_is_raised() -> None:
     async with Sandbox(limit=30, window=900, latency=(0.01, 0.5)) as sandbox, client_of(sandbox) as client:
         given = iter(updates(1_000))
@@ -165,7 +159,6 @@ async def test_where_none_is_left_it_is_raised() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_wait_that_is_short_enough_is_waited() -> None:
     async with Sandbox(limit=3, window=50) as sandbox, client_of(sandbox) as client:
         found, error = await outcomes_of(client, updates(7), max_wait=60)
@@ -176,7 +169,6 @@ async def test_a_wait_that_is_short_enough_is_waited() -> None:
 # Deadlines
 
 
-@pytest.mark.looptime
 async def test_the_earliest_goes_first_within_an_account(wall: Any) -> None:
     deadlines = [500, None, 300, 100, None, 200, 400]
     async with Sandbox() as sandbox, client_of(sandbox, {"a": "a", "b": "b"}) as client:
@@ -194,7 +186,6 @@ async def test_the_earliest_goes_first_within_an_account(wall: Any) -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_any_kind_of_time_with_a_zone(wall: Any) -> None:
     soon = datetime.fromtimestamp(wall() + 100, UTC)
     late = soon - timedelta(seconds=200)
@@ -222,7 +213,6 @@ async def test_any_kind_of_time_with_a_zone(wall: Any) -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_who_must_go_soon_takes_the_permits_that_are_left(wall: Any) -> None:
     async with Sandbox(limit=2, window=900) as sandbox, client_of(sandbox) as client:
         rows = [
@@ -238,7 +228,6 @@ async def test_who_must_go_soon_takes_the_permits_that_are_left(wall: Any) -> No
         assert sandbox.counts.limited == 0
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("when", ["queued before", "drawn later"])
 async def test_what_expires_in_a_closed_window_is_told_at_once_and_not_paid_for(wall: Any, when: str) -> None:
     began = wall()
@@ -273,7 +262,6 @@ async def test_what_expires_in_a_closed_window_is_told_at_once_and_not_paid_for(
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_one_that_joins_makes_the_others_go_earlier(wall: Any) -> None:
     """Three wait for a window of one; the last has company that must be sent soon."""
     async with Sandbox(limit=1, window=100) as sandbox, client_of(sandbox) as client:
@@ -285,7 +273,6 @@ async def test_one_that_joins_makes_the_others_go_earlier(wall: Any) -> None:
         assert [received.id for received in sandbox.received] == ["9", "3", "1", "2"]
 
 
-@pytest.mark.looptime
 async def test_a_deadline_passes_while_it_is_tried_again(wall: Any) -> None:
     async with Sandbox(script={ID: ["503-retry-after"] * 9}) as sandbox, client_of(sandbox) as client:
         found, error = await outcomes_of(client, [Update(ID, alt(), ref=1, send_before=wall() + 0.5)])
@@ -295,7 +282,6 @@ async def test_a_deadline_passes_while_it_is_tried_again(wall: Any) -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(("mode", "expected"), [("last", "a"), ("merge", "a")])
 async def test_a_newer_one_that_expired_is_not_what_is_sent(wall: Any, mode: Any, expected: str) -> None:
     async with Sandbox(limit=1, window=900) as sandbox, client_of(sandbox) as client:

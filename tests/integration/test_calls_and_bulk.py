@@ -11,6 +11,8 @@ from xmediameta import Applied, BudgetReached, NotSent, RateLimitWaitTooLong, Sa
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, settle, told, updates, wire
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_never_two_in_flight_for_one_media_and_always_in_order(seed: int) -> None:
@@ -97,7 +99,6 @@ async def test_a_call_takes_over_from_a_run_that_is_left() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_row_does_not_end_because_a_call_would_wait_no_longer() -> None:
     async with Sandbox(limit=1, window=60) as sandbox, client_of(sandbox) as client:
         await client.create("1", alt())
@@ -152,7 +153,6 @@ async def test_the_reader_may_call_for_the_very_row() -> None:
 # Who goes first
 
 
-@pytest.mark.looptime
 async def test_calls_go_ahead_of_bulk_when_a_window_opens() -> None:
     async with Sandbox(limit=4, window=60) as sandbox, client_of(sandbox) as client:
         run = asyncio.create_task(outcomes_of(client, updates(12)))
@@ -168,7 +168,6 @@ async def test_calls_go_ahead_of_bulk_when_a_window_opens() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_what_is_reserved_serves_calls_while_bulk_waits() -> None:
     async with Sandbox(limit=10, window=900) as sandbox, client_of(sandbox, reserve=3) as client:
         run = asyncio.create_task(outcomes_of(client, updates(20)))
@@ -184,7 +183,6 @@ async def test_what_is_reserved_serves_calls_while_bulk_waits() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_call_that_shares_a_row_uses_what_is_reserved() -> None:
     """The row waits for a window that bulk has used up; the call that wants the same may go now."""
     async with Sandbox(limit=5, window=900) as sandbox, client_of(sandbox, reserve=2) as client:
@@ -200,7 +198,6 @@ async def test_a_call_that_shares_a_row_uses_what_is_reserved() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_run_with_a_budget_does_not_exceed_it_for_a_call() -> None:
     async with Sandbox(latency=1) as sandbox, client_of(sandbox) as client:
         rows = [Update(ID, alt(str(n)), ref=n) for n in range(5)]
@@ -215,7 +212,6 @@ async def test_a_run_with_a_budget_does_not_exceed_it_for_a_call() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_run_that_is_stopped_lets_a_call_go_on_with_what_it_hurried() -> None:
     async with Sandbox(limit=1, window=900) as sandbox, client_of(sandbox) as client:
         await client.create("1", alt())

@@ -12,6 +12,8 @@ from xmediameta import Applied, BulkRun, Client, ClientClosed, NotSent, Outcome,
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, settle, told, updates, wire
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 STEPS = [*range(8), *range(8, 60, 5), 80, 120]
 
 
@@ -20,7 +22,6 @@ async def steps(number: int) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("victim", ["leader", "sharer", "behind", "run", "other run"])
 async def test_at_any_step_of_the_loop(victim: str) -> None:
     """One of five who use the same media is cancelled after so many steps, in a window that closes meanwhile."""
@@ -78,7 +79,6 @@ async def use(client: Client, run: BulkRun, way: str, number: int, found: list[O
                 break
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("way", ["leave", "break", "raise", "stop", "close", "cancel"])
 async def test_a_run_ends_in_any_way_at_any_step(way: str) -> None:
     """While some are in flight, some wait for a window, some to be tried again, and the input is waited for."""
@@ -150,7 +150,6 @@ async def test_a_long_lane_that_has_expired() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_stop_lets_what_is_in_flight_finish() -> None:
     async with Sandbox(latency=5) as sandbox, client_of(sandbox) as client:
         await client.create(ID, alt())
@@ -168,7 +167,6 @@ async def test_stop_lets_what_is_in_flight_finish() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_closing_the_client_ends_a_run_that_waits_for_a_window() -> None:
     async with Sandbox(limit=2, window=900) as sandbox:
         client = client_of(sandbox)
@@ -182,7 +180,6 @@ async def test_closing_the_client_ends_a_run_that_waits_for_a_window() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_closing_the_client_ends_a_run_that_waits_for_input() -> None:
     async def never() -> AsyncIterator[Update]:
         await asyncio.sleep(1e6)

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from tenacity import wait_fixed
 
 import xmediameta
 from xmediameta import (
@@ -17,6 +18,7 @@ from xmediameta import (
     MediaNotFound,
     Metadata,
     RateLimitWaitTooLong,
+    RetryPolicy,
     Sandbox,
     ServerFault,
     Update,
@@ -26,6 +28,8 @@ from xmediameta import (
 )
 
 from .clients import ID, TOKEN, alt, client_of, nothing_left, settle, wire
+
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
 
 
 async def test_what_was_applied() -> None:
@@ -68,7 +72,6 @@ async def test_what_is_refused_is_raised_and_not_sent_again(fault: str, kind: ty
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_what_fails_for_a_while_is_sent_again() -> None:
     async with Sandbox(script={ID: ["503", "reset", "500"]}) as sandbox, client_of(sandbox) as client:
         applied = await client.create(ID, alt())
@@ -78,7 +81,6 @@ async def test_what_fails_for_a_while_is_sent_again() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_concurrent_failures_raise_each_its_own() -> None:
     """One shared retry object would let some of them return None."""
     ids = [str(number) for number in range(1, 13)]
@@ -148,7 +150,6 @@ async def test_a_cancelled_leader_leaves_the_request_to_those_who_share_it() -> 
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_one_who_would_wait_no_longer_does_not_fail_the_others() -> None:
     async with Sandbox(limit=1, window=60) as sandbox, client_of(sandbox) as client:
         await client.create("1", alt())
@@ -166,7 +167,6 @@ async def test_one_who_would_wait_no_longer_does_not_fail_the_others() -> None:
 # Waiting for a window
 
 
-@pytest.mark.looptime
 async def test_a_wait_that_is_too_long_fails_at_once() -> None:
     async with Sandbox(limit=2, window=900) as sandbox, client_of(sandbox) as client:
         await asyncio.gather(client.create("1", alt()), client.create("2", alt()))
@@ -183,7 +183,6 @@ async def test_a_wait_that_is_too_long_fails_at_once() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_of_calls_four_go_ahead_into_an_unknown_window() -> None:
     async with Sandbox(limit=6, window=900, latency=1) as sandbox, client_of(sandbox) as client:
         tasks = [asyncio.create_task(client.create(str(number), alt(), max_wait=60)) for number in range(1, 9)]
@@ -194,7 +193,6 @@ async def test_of_calls_four_go_ahead_into_an_unknown_window() -> None:
         assert sandbox.counts.limited == 0
 
 
-@pytest.mark.looptime
 async def test_a_slow_answer_is_not_taken_for_a_closed_window() -> None:
     """The one before it takes longer than `max_wait`, and no window is closed."""
     async with Sandbox(latency=15) as sandbox, client_of(sandbox) as client:
@@ -202,7 +200,6 @@ async def test_a_slow_answer_is_not_taken_for_a_closed_window() -> None:
         assert sandbox.history(ID) == [wire("a"), wire("b")]
 
 
-@pytest.mark.looptime
 async def test_who_waits_behind_another_is_told_of_a_window_that_closed() -> None:
     async with Sandbox(limit=1, window=900) as sandbox, client_of(sandbox) as client:
         await client.create("1", alt())
@@ -264,7 +261,6 @@ def test_one_client_in_two_loops() -> None:
         first.run(use_and_close())
 
 
-@pytest.mark.looptime
 async def test_closing_ends_every_call_whatever_it_waits_for() -> None:
     asked = asyncio.Event()
 
@@ -276,7 +272,7 @@ async def test_closing_ends_every_call_whatever_it_waits_for() -> None:
 
     script = {"4": ["503"], "5": ["hang"]}
     async with Sandbox(limit=3, window=900, script=script) as sandbox:
-        client = client_of(sandbox, auth, retry=xmediameta.RetryPolicy(wait=xmediameta.wait_for_verdict(base=1e6)))
+        client = client_of(sandbox, auth, retry=RetryPolicy(wait=wait_fixed(1_000)))
         async with client:
             for number in "123":
                 await client.create(number, alt(), account="full")
@@ -313,7 +309,6 @@ async def test_a_cancellation_from_outside_wins_over_the_close() -> None:
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_callers_own_timeout_is_a_timeout() -> None:
     async with Sandbox(script={ID: ["hang"]}) as sandbox, client_of(sandbox) as client:
         with pytest.raises(TimeoutError):

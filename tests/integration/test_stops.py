@@ -24,6 +24,8 @@ from xmediameta import (
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, told, updates
 
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
 STOPS = [
     pytest.param("401", Unauthorized, "account_stopped", id="401"),
     pytest.param("403-suspended", AccountSuspended, "account_stopped", id="suspended"),
@@ -34,7 +36,6 @@ STOPS = [
 ]
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(("fault", "kind", "reason"), STOPS)
 async def test_a_run_ends_where_nothing_is_left_to_send_for(
     fault: str, kind: type[XMediaMetaError], reason: str
@@ -53,7 +54,6 @@ async def test_a_run_ends_where_nothing_is_left_to_send_for(
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(("fault", "kind", "reason"), STOPS)
 async def test_later_calls_fail_at_once_and_one_probe_a_minute_heals(
     fault: str, kind: type[XMediaMetaError], reason: str
@@ -81,7 +81,6 @@ async def test_later_calls_fail_at_once_and_one_probe_a_minute_heals(
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_probe_that_fails_for_a_while_is_tried_again() -> None:
     async with Sandbox() as sandbox, client_of(sandbox) as client:
         sandbox.revoke()
@@ -94,7 +93,6 @@ async def test_a_probe_that_fails_for_a_while_is_tried_again() -> None:
         assert applied.attempts == 2
 
 
-@pytest.mark.looptime
 async def test_a_run_begins_with_the_probe_and_goes_on_when_it_succeeds() -> None:
     async with Sandbox(latency=0.5) as sandbox, client_of(sandbox) as client:
         sandbox.deplete()
@@ -113,7 +111,6 @@ async def test_a_run_begins_with_the_probe_and_goes_on_when_it_succeeds() -> Non
         await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_a_run_whose_probe_fails_sends_no_second_one() -> None:
     async with Sandbox(latency=0.5) as sandbox, client_of(sandbox) as client:
         sandbox.revoke()
@@ -131,7 +128,6 @@ async def test_a_run_whose_probe_fails_sends_no_second_one() -> None:
 # Plain 403s
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("concurrency", [1, 32])
 async def test_ten_plain_403s_in_a_row_are_the_account(concurrency: int) -> None:
     async with Sandbox(latency=0.1) as sandbox, client_of(sandbox) as client:
@@ -201,7 +197,6 @@ async def test_a_window_that_opens_too_late_does_not_turn_403s_into_something_el
 # Several accounts
 
 
-@pytest.mark.looptime
 async def test_one_account_that_stops_leaves_the_others_alone() -> None:
     async with Sandbox(latency=0.05) as sandbox:
         sandbox.revoke("b")
@@ -214,7 +209,6 @@ async def test_one_account_that_stops_leaves_the_others_alone() -> None:
             await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_when_no_account_is_left_the_run_ends() -> None:
     async with Sandbox(latency=0.05) as sandbox:
         sandbox.revoke("a")
@@ -228,7 +222,6 @@ async def test_when_no_account_is_left_the_run_ends() -> None:
             await nothing_left(client)
 
 
-@pytest.mark.looptime
 async def test_money_stops_all_accounts_of_the_app_and_the_run() -> None:
     async with Sandbox(latency=0.05) as sandbox:
         sandbox.deplete("b")
