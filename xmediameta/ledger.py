@@ -102,6 +102,15 @@ class Ledger:
         clock.serial = mark = clock.serial + 1
         return Ticket(mark, self._asked)
 
+    def take_many(self, most: int) -> Ticket:
+        """A ticket for as many requests as may go without asking again, up to `most`, where `refusal` has said None."""
+        count = max(1, min(most, *(window.credit for window in self.windows)))
+        for window in self.windows:
+            window.taken += count
+            window.credit -= count
+        self._clock.serial += 1
+        return Ticket(self._clock.serial, self._asked, count)
+
     def observe(
         self, ticket: Ticket, told: Mapping[WindowName, RateLimit], now: float, *, conclusive: bool = True
     ) -> None:

@@ -75,10 +75,10 @@ class Unsure:
         self.count = 0
         self._entries: list[tuple[int, int]] = []  # (serial of the last request sent before they ended, how many)
 
-    def add(self, serial: int) -> None:
-        """Count a request that ended now; beyond sixteen entries the last takes it in, and is settled a bit later."""
-        self.count += 1
-        entries, count = self._entries, 1
+    def add(self, serial: int, count: int = 1) -> None:
+        """Count requests that ended now; beyond sixteen entries the last takes them in, and is settled a bit later."""
+        self.count += count
+        entries = self._entries
         if entries and (entries[-1][0] == serial or len(entries) >= _MOST_ENTRIES):
             count += entries.pop()[1]
         entries.append((serial, count))

@@ -255,10 +255,8 @@ class Window:
 
     def _plausible(self, reset: int | None, ticket: Ticket, now: float) -> bool:
         """Whether the window that this answer was counted in may end then: not before it was sent, nor far ahead."""
-        if reset is None:
-            return False
         offset = self._clock.offset
-        return ticket.at + offset - _EARLY <= reset <= now + offset + self._far
+        return reset is not None and ticket.at + offset - _EARLY <= reset <= now + offset + self._far
 
     def _place(self, reset: int | None, ticket: Ticket, now: float) -> bool | None:
         """Whether an answer was counted in the present window, by the reset it told; None: unknown."""
