@@ -308,12 +308,14 @@ def test_watch_tells_a_line_for_each_change_and_ends_with_the_run(folder: Path):
         assert read_line(process).startswith("10 of 40 done, 0.00 USD at most")
         holder.more.set()
         assert read_line(process).startswith("20 of 40 done, 1 failed, 0.1 USD at most")
+        time.sleep(0.25)  # several looks, at which nothing has changed
         holder.end.set()
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert not err
     lines = out.splitlines()
     start = lines.index("held.csv to https://api.x.com")
+    assert not any(line.startswith("20 of 40") for line in lines[:start])
     assert lines[start + 1].startswith("complete since")
     assert "40 rows: 39 applied, 1 failed" in lines
     assert any(line.startswith("1 failed: 400 invalid-request") for line in lines)

@@ -361,6 +361,19 @@ def test_the_slowest_come_first():
     assert story.retried == 3
 
 
+def test_of_many_slow_rows_the_slowest_are_kept():
+    story = a_story(*(a_row(seq, attempts=2 + seq % 50) for seq in range(200)))
+    assert [(row.attempts, row.seq) for row, _ in story.slowest[:5]] == [
+        (51, 49),
+        (51, 99),
+        (51, 149),
+        (51, 199),
+        (50, 48),
+    ]
+    assert len(story.slowest) == 20
+    assert story.retried == 200
+
+
 class TimedRecord(TaskRecord, frozen=True, kw_only=True):
     seconds: float | None = None
 

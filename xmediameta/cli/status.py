@@ -25,6 +25,8 @@ from .stored import chosen, stored
 _MOST_PROBLEMS: Final = 20
 _MOST_PROBLEMS_WATCHED: Final = 5
 _RATE_OVER: Final = 60.0
+# While nothing changes, as in a wait for a window.
+_SIGN_OF_LIFE: Final = 60.0
 # A look at a large journal takes its time; no more than this share of the time is spent on looking.
 _SHARE: Final = 0.2
 
@@ -95,13 +97,16 @@ async def _redraw(watched: _Watched, console: Console, every: float) -> None:
 
 async def _lines(watched: _Watched, every: float, *, as_json: bool) -> None:
     seen = await watched.look()
-    line = ""
+    told_of: tuple[object, ...] = ()
+    told_at = 0.0
     while seen.running:
-        if as_json:
-            _print(seen, as_json=True)
-        elif in_short(seen) != line:
-            line = in_short(seen)
-            click.echo(line)
+        now = time.monotonic()
+        if (seen.counts, seen.record.requests) != told_of or now - told_at >= _SIGN_OF_LIFE:
+            told_of, told_at = (seen.counts, seen.record.requests), now
+            if as_json:
+                _print(seen, as_json=True)
+            else:
+                click.echo(in_short(seen))
         await watched.rest(every)
         seen = await watched.look()
     _print(seen, as_json=as_json)
