@@ -18,7 +18,7 @@ import pytest
 import xmediameta.report
 from xmediameta.journal import RunRecord, TaskRecord
 from xmediameta.report import Gathering, Problems, Story, page, read_said, read_stopped, recorded, standing
-from xmediameta.report.charts import nice_top, percent
+from xmediameta.report.charts import nice_top, number, percent
 from xmediameta.report.markup import Markup, tag
 from xmediameta.report.quota import Wait, WindowUse, derived, pauses
 from xmediameta.report.story import FAILED_SHOWN
@@ -241,6 +241,14 @@ def test_lengths_that_read_well():
     assert [percent(*pair) for pair in ((0, 0), (1, 2), (1, 100_000), (99_999, 100_000), (5, 5), (1, 3))] == [
         "0 %", "50 %", "< 0.1 %", "> 99.9 %", "100 %", "33.3 %",
     ]  # fmt: skip
+    assert [number(value) for value in (0, 10, 1_234_567, 0.25, 2.0, 0.1)] == [
+        "0",
+        "10",
+        "1,234,567",
+        "0.25",
+        "2",
+        "0.1",
+    ]
     assert [lasting(seconds) for seconds in (0, 0.44, 9.96, 59.4, 59.6, 900, 372, 7_500, 90_000)] == [
         "0 s", "0.4 s", "10 s", "59 s", "1 min", "15 min", "6 min 12 s", "2 h 5 min", "1 d 1 h",
     ]  # fmt: skip

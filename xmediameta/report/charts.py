@@ -125,7 +125,7 @@ class Charts:
                     tall = max(_plot(height) * value / top, _LEAST_BAR)
                     y -= tall
                     parts.append(tag("rect", x=x, y=y, width=width, height=tall, class_=one.name))
-            told = ", ".join(f"{one.values[n]:,} {one.name}" for one in series if one.values[n]) or "nothing"
+            told = ", ".join(f"{number(one.values[n])} {one.name}" for one in series if one.values[n]) or "nothing"
             drawn.append(_hit(x, f"{step:.3f}%", height, f"{named}: {told}", *parts))
         line = _goal(limit, top, height, f"limit {limit:,}") if limit else []
         return [*_grid(top, height), *drawn, *line]
@@ -187,6 +187,11 @@ class TimeAxis:
         return f"{at:%H:%M:%S}" if step < 60 else f"{at:%H:%M}"
 
 
+def number(value: float) -> str:
+    """`1,234,567`, `0.25`."""
+    return f"{value:,.2f}".rstrip("0").removesuffix(".")
+
+
 def nice_top(value: float) -> int:
     """A round number at or above a value, whose half is one too."""
     if value <= 10:
@@ -216,7 +221,7 @@ def _grid(top: int, height: int) -> list[Markup]:
     for value in (0, top / 2, top):
         y = _height(value, top, height)
         lines.append(tag("line", x1="0", x2="100%", y1=y, y2=y, class_="grid" if value else "axis"))
-        lines.append(tag("text", f"{value:,g}" if value < 1_000 else f"{value:,.0f}", x=-8, y=y + 4, class_="scale"))
+        lines.append(tag("text", number(value), x=-8, y=y + 4, class_="scale"))
     return lines
 
 
@@ -251,5 +256,7 @@ def _plot(height: int) -> float:
 
 
 def _described(series: Sequence[Series]) -> str:
-    told = [f"{one.name}: {sum(one.values):,g} in all, at most {max(one.values):,g} in one bar" for one in series]
+    told = [
+        f"{one.name}: {number(sum(one.values))} in all, at most {number(max(one.values))} in one bar" for one in series
+    ]
     return "; ".join(told) + "."

@@ -55,7 +55,7 @@ def waits(story: Story) -> Markup | None:
             groups[wait.account, wait.window].append(wait.seconds)
         rows = [
             tag(
-                "tr", tag("th", account or "(none named)", scope="row"), tag("td", name or "–"),
+                "tr", tag("th", account or "(none named)", scope="row"), tag("td", _NAMES.get(name, name) or "–"),
                 number_cell(len(lengths)), _time(sum(lengths)), _time(max(lengths)),
             )
             for (account, name), lengths in sorted(groups.items(), key=lambda item: -sum(item[1]))[:_MOST_ROWS]
