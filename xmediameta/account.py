@@ -13,6 +13,7 @@ from .apps import Group, Stop
 from .credentials import Credential, Secret
 from .errors import XMediaMetaError
 from .gate import Gate
+from .text import printable
 from .transport import Session
 from .verdict import ForbiddenStreak
 
@@ -102,4 +103,5 @@ class Account:
         self.stop = self.group.stop = None
 
     def __repr__(self) -> str:
-        return f"<Account {self.name or '(the only one)'}{' stopped' if self.stop else ''} {self.gate!r}>"
+        name = "(the only one)" if self.name is None else printable(self.name, 60)
+        return f"<Account {name}{' stopped' if self.stop else ''} {self.gate!r}>"

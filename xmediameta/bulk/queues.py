@@ -17,6 +17,7 @@ from math import inf
 from xmediameta.account import Account
 from xmediameta.coalesce import Entry
 from xmediameta.errors import XMediaMetaError
+from xmediameta.text import printable
 
 from .rows import Row
 
@@ -110,7 +111,8 @@ class AccountQueue:
             yield self.take(self.first())
 
     def __repr__(self) -> str:
-        return f"<AccountQueue {self.name or 'the account'}: {self._length} waiting, {self.busy} busy>"
+        name = "the account" if self.name is None else printable(self.name, 60)
+        return f"<AccountQueue {name}: {self._length} waiting, {self.busy} busy>"
 
 
 class Queues:
@@ -120,7 +122,7 @@ class Queues:
         wake: called when a queue has opened again.
     """
 
-    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some")
+    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some", "stopped")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._by_name: dict[str | None, AccountQueue] = {}
@@ -128,6 +130,7 @@ class Queues:
         self._last = 0
         self._wake = wake
         self.away: set[str | None] = set()  # the accounts for which nothing can be sent now
+        self.stopped = 0  # how many accounts are
         self.forgot_some = False  # whether an account was done with, and not stopped
 
     def __iter__(self) -> Iterator[AccountQueue]:
@@ -178,7 +181,8 @@ class Queues:
         self._wake()
 
     def close(self, queue: AccountQueue) -> None:
-        """Take a queue out for good."""
+        """Take a queue out for good: its account is stopped."""
+        self.stopped += 1
         self.away.add(queue.name)
         if queue.listed:
             self._open.remove(queue)
@@ -208,11 +212,6 @@ class Queues:
         """What stopped the last account, where all of them are stopped."""
         stops = [queue.stopped for queue in self._by_name.values()]
         return None if not stops or self.forgot_some or None in stops else stops[-1]
-
-    @property
-    def stopped(self) -> int:
-        """How many accounts are stopped."""
-        return sum(queue.stopped is not None for queue in self._by_name.values())
 
     @property
     def waiting_until(self) -> datetime | None:
