@@ -18,7 +18,7 @@ from xmediameta.text import printable
 from .lock import RunLock
 from .records import Drawn, Finished, Loaded, RunRecord, State, TaskRecord
 from .schema import NEVER
-from .thread import JournalThread, to_the_end
+from .thread import JournalThread, Lasting, to_the_end
 from .work import Work
 
 _BATCH: Final = 256
@@ -74,8 +74,8 @@ class JournalRun:
         self._drawn: dict[int, Drawn] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         self._batch: list[Finished] = []
-        self._next_commit: _Commit | None = None  # of that batch
-        self._newest: _Commit | None = None
+        self._next_commit: Lasting[None] | None = None  # of that batch
+        self._newest: Lasting[None] | None = None
         self._committer: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -173,13 +173,13 @@ class JournalRun:
         """
         loop = asyncio.get_running_loop()
         if self._ending is not None:
-            refused = _Commit(loop=loop)
+            refused = Lasting[None](loop)
             refused.fail(self._let_go())
             return refused
         self._drawn.pop(finished.task.seq, None)
         self._batch.append(finished)
         if self._next_commit is None:
-            self._next_commit = self._newest = _Commit(loop=loop)
+            self._next_commit = self._newest = Lasting[None](loop)
             if self._committer is None or self._committer.done():
                 self._committer = loop.create_task(self._commit())
         return self._next_commit
@@ -191,6 +191,7 @@ class JournalRun:
 
     async def _commit(self) -> None:
         while self._next_commit is not None:
+            await asyncio.sleep(0)  # for what has ended in the same turn of the loop
             commit, self._next_commit = self._next_commit, None
             batch, self._batch = self._batch, []
             try:
@@ -280,19 +281,6 @@ class _Shelf:
     def empty(self) -> bool:
         """Whether nothing more will come."""
         return self.drawn_out and not self.tasks
-
-
-class _Commit(asyncio.Future[None]):
-    """A commit that many may wait for: none of them can cancel it for the others."""
-
-    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as asyncio has it
-        """It goes on, whoever is cancelled."""
-        return False
-
-    def fail(self, error: JournalError) -> None:
-        """It has failed; whoever does not wait for it is not warned of it."""
-        self.set_exception(error)
-        self.exception()
 
 
 def _as_ours(error: Exception) -> JournalError:

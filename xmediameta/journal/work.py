@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from xmediameta.errors import InvalidUpdate, JournalError
 from xmediameta.models import Update, decode_update
 from xmediameta.text import printable
@@ -39,8 +41,16 @@ _PLAIN: Final = (
     f"{_COLUMNS} WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
     f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most"
 )
+# A batch comes as one text: SQLite lets go of the interpreter for each step, and a busy loop is slow to give it back.
 _APPLIED: Final = (
-    "INSERT OR REPLACE INTO outcome (state, task, settled_at, attempts, transaction_id) VALUES ('applied', ?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO outcome (state, task, settled_at, attempts, transaction_id)"
+    " SELECT 'applied', json_extract(value, '$[0]'), :when, json_extract(value, '$[1]'), json_extract(value, '$[2]')"
+    " FROM json_each(:batch)"
+)
+_SENT: Final = (
+    "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure)"
+    " SELECT account, media_id, digest, :when, json_extract(value, '$[3]')"
+    " FROM json_each(:batch) CROSS JOIN task ON task.task = json_extract(value, '$[0]')"
 )
 _FINISH: Final = (
     "INSERT OR REPLACE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
@@ -52,7 +62,6 @@ _FOLLOW: Final = (
     " SELECT task.task, settled_at, attempts, transaction_id, state, status, error, problem"
     " FROM task JOIN outcome ON outcome.task = task.leader WHERE task.leader = ?"
 )
-_SENT: Final = "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure) VALUES (?, ?, ?, ?, ?)"
 _MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
 _DOUBT: Final = "UPDATE sent SET unsure = -1 WHERE account = ? AND media_id = ?"
 
@@ -61,6 +70,7 @@ _KEEP_QUOTA: Final = (
     " ON CONFLICT DO UPDATE SET windows = excluded.windows"
 )
 
+_write: Final = msgspec.json.Encoder().encode
 _NO_WINDOWS: Final[Mapping[str, str]] = {}
 _Key = tuple[int, str]
 
@@ -115,36 +125,36 @@ class Work:
             windows: how the windows stand, as JSON by owner.
         """
         when, base, sitting = now_text(), first(self._record.load), self._record.sitting
-        accounts = self._accounts
         applied: list[tuple[Any, ...]] = []
         others: list[tuple[Any, ...]] = []
         leading: list[tuple[int]] = []
-        sent: list[tuple[Any, ...]] = []
         sure: list[tuple[Any, ...]] = []
         doubtful: set[_Key] = set()
         for f in batch:
             task = f.task
-            update = task.update
-            key = accounts[update.account or ""], update.id
-            alone = not self._out or self._back(key)
             number = base + task.seq
-            if f.state == "applied":
-                applied.append((number, when, f.attempts, f.transaction_id))
-                sent.append((*key, task.digest, when, SURE if alone else sitting))
-                if doubtful:
-                    doubtful.discard(key)  # a success settles what was unsure before
-            else:
-                if f.state != "pending":
-                    others.append((number, when, f.attempts, f.transaction_id, f.state, f.status, f.error, f.problem))
-                if f.maybe_applied:
-                    doubtful.add(key)
-                elif alone:
-                    sure.append((SURE, *key, sitting))
             if task.followers:
                 leading.append((number,))
+            if f.state == "applied" and not self._out and not doubtful:  # nearly always
+                applied.append((number, f.attempts, f.transaction_id, SURE))
+                continue
+            key = self._accounts[task.update.account or ""], task.update.id
+            alone = self._back(key)
+            if f.state == "applied":
+                applied.append((number, f.attempts, f.transaction_id, SURE if alone else sitting))
+                doubtful.discard(key)  # a success settles what was unsure before
+                continue
+            if f.state != "pending":
+                others.append((number, when, f.attempts, f.transaction_id, f.state, f.status, f.error, f.problem))
+            if f.maybe_applied:
+                doubtful.add(key)
+            elif alone:
+                sure.append((SURE, *key, sitting))
         with self._file.transaction() as db:
-            db.executemany(_APPLIED, applied)
-            db.executemany(_SENT, sent)
+            if applied:
+                values = {"when": when, "batch": _write(applied).decode()}
+                db.execute(_APPLIED, values)
+                db.execute(_SENT, values)
             for statement, rows in ((_FINISH, others), (_FOLLOW, leading), (_MARK, sure), (_DOUBT, doubtful)):
                 if rows:
                     db.executemany(statement, rows)
