@@ -248,7 +248,7 @@ class Client:
                 limit=window.limit,
                 remaining=window.remaining,
                 reset_at=None if window.opens_in is None else utc(wall + now + window.opens_in),
-                waiting=window.closed and not account.gate.idle,
+                waiting=window.name == account.gate.waiting_for and not account.gate.idle,
                 in_flight=window.in_flight,
             )
             for account in sender.accounts.known()

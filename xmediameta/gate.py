@@ -20,6 +20,7 @@ from .ledger import Ledger, Ticket
 from .limits import WindowName
 from .pace import Pace, Pacer
 from .permits import WaitUntil
+from .text import printable
 
 __all__ = ["Gate", "Pace", "Wait"]
 
@@ -65,11 +66,16 @@ class Gate:
         pace: see `Pacer`.
         on_wait: called once for each wait.
         wall: gives Unix seconds, for the times that people see.
+
+    Attributes:
+        ledger: decides.
+        waiting_for, waiting_until: the window that refused whoever asked last, and until when (the loop's clock); None
+            where none did, or where an answer must come in first.
     """
 
     __slots__ = (
         "_account", "_bulk", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer", "_subscribers",
-        "_sure_until", "_timer", "_told_until", "_wall", "ledger", "waiting_until",
+        "_sure_until", "_timer", "_told_until", "_wall", "ledger", "waiting_for", "waiting_until",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +103,7 @@ class Gate:
         self._told_until = -inf
         self._sure_until: float | None = None  # as `shut_until` for whoever is at the head
         self._closed: ClientClosed | None = None
+        self.waiting_for: WindowName | None = None
         self.waiting_until: float | None = None
 
     # Asking
@@ -251,8 +258,9 @@ class Gate:
         wait = self.ledger.refusal(now, interactive=interactive)
         if wait is not None:
             self.waiting_until = wait.at
+            self.waiting_for = wait.window if wait.at is not None else None
             return wait
-        self.waiting_until = self._sure_until = None
+        self.waiting_for = self.waiting_until = self._sure_until = None
         at = self._pacer.wait_until(now)
         return None if at is None else WaitUntil(at, "user-15min")
 
@@ -325,4 +333,5 @@ class Gate:
 
     def __repr__(self) -> str:
         waiting = len(self._interactive) + len(self._bulk)
-        return f"<Gate {self._account or 'the account'}: {waiting} waiting, {self.ledger.in_flight} in flight>"
+        name = "the account" if self._account is None else printable(self._account, 60)
+        return f"<Gate {name}: {waiting} waiting, {self.ledger.in_flight} in flight>"

@@ -168,6 +168,7 @@ async def test_a_queue_that_is_waited_for_loses_nothing_when_the_run_stops() -> 
             await asyncio.sleep(0.01)
             outcomes.stop()
             queue.put_nowait(Update("2", alt()))
+            await asyncio.sleep(0.01)
             assert [outcome async for outcome in outcomes] == []
         assert queue.qsize() == 1
         await nothing_left(client)

@@ -151,16 +151,19 @@ async def test_a_cancelled_leader_leaves_the_request_to_those_who_share_it() -> 
 
 
 async def test_one_who_would_wait_no_longer_does_not_fail_the_others() -> None:
-    async with Sandbox(limit=1, window=60) as sandbox, client_of(sandbox) as client:
-        await client.create("1", alt())
+    async with Sandbox(limit=4, window=60, latency=2) as sandbox, client_of(sandbox) as client:
+        first = [asyncio.create_task(client.create(str(n), alt())) for n in range(1, 5)]
+        await settle()
         short = asyncio.create_task(client.create(ID, alt(), max_wait=5))
         long = asyncio.create_task(client.create(ID, alt(), max_wait=None))
         shorter = asyncio.create_task(client.create(ID, alt(), max_wait=1))
-        await settle()
-        assert isinstance(short.exception(), RateLimitWaitTooLong)
+        await asyncio.sleep(4)
+        assert all(task.done() for task in first)
+        assert isinstance(short.exception(), RateLimitWaitTooLong), "the one that led"
         assert isinstance(shorter.exception(), RateLimitWaitTooLong)
         assert isinstance(await long, Applied)
         assert sandbox.counts.limited == 0
+        assert sandbox.counts.requests == 5
         await nothing_left(client)
 
 

@@ -158,6 +158,17 @@ async def test_quota_shows_what_is_true() -> None:
 
 
 @pytest.mark.looptime
+async def test_quota_shows_that_bulk_waits_before_what_is_reserved() -> None:
+    async with Sandbox(limit=10, window=900) as sandbox, client_of(sandbox, reserve=4) as client:
+        async with client.bulk(updates(20)):
+            await asyncio.sleep(30)
+            user, app = client.quota
+            assert (user.remaining, user.waiting) == (4, True)
+            assert (app.remaining, app.waiting) == (50_000 - 6, False)
+        assert not client.quota[0].waiting
+
+
+@pytest.mark.looptime
 async def test_stats_show_what_is_true() -> None:
     script: dict[str, list[str | int]] = {"1": ["503"], "2": ["404"], "3": ["reset", "503"]}
     async with Sandbox(script=script, latency=1) as sandbox:

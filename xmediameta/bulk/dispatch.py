@@ -106,7 +106,7 @@ class Dispatch:
         """What a worker is to do now; None where nothing can be done."""
         self.hungry = True
         queues = self._queues
-        while self._endings.reason is None and (queue := queues.first()) is not None:
+        while self._endings.room and (queue := queues.first()) is not None:
             now = self._loop.time()
             account = queue.account
             if self.dated and self._expire(queue, self._wall()):

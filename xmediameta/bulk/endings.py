@@ -56,6 +56,11 @@ class Endings:
         self.error: BaseException | None = None
 
     @property
+    def room(self) -> bool:
+        """Whether more may be sent: the run is not halted, and its reader keeps up."""
+        return self.reason is None and not self._shelf.full
+
+    @property
     def all_told(self) -> bool:
         """Whether every row that was taken has its outcome, or one that is withheld."""
         return self.open == 0 or self.open == sum(len(queue.withheld) for queue in self._withheld)
