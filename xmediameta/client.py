@@ -30,6 +30,7 @@ from .models import Metadata, Update, utc
 from .outcomes import Applied
 from .sender import Sender, Stats
 from .settings import X_API, ClientOptions, check_options, checked_auth
+from .text import printable
 from .transport import Transport
 from .wire import encode
 
@@ -320,7 +321,11 @@ class Client:
     def _waits(self, wait: Wait) -> None:
         log.info(
             "waiting for the %s window until %s", wait.window, wait.reset_at.isoformat(timespec="seconds"),
-            extra={"account": wait.account, "seconds": wait.seconds},
+            extra={
+                "account": None if wait.account is None else printable(wait.account, 200),
+                "seconds": wait.seconds,
+                "media_id": None, "ref": None, "attempt": None, "x_transaction_id": None,
+            },
         )  # fmt: skip
         if self._on_wait is not None:
             try:

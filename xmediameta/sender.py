@@ -21,7 +21,6 @@ from .clock import ServerClock
 from .coalesce import Entry, Lanes, Sharer
 from .congestion import Congestion
 from .errors import (
-    AccountForbidden,
     AuthError,
     ClientClosed,
     ConnectFailed,
@@ -35,7 +34,7 @@ from .errors import (
 )
 from .ledger import Ticket
 from .limits import read_windows
-from .text import printable
+from .told import asked_for, extras, named, of_account, too_long
 from .transport import Answer, Transport
 from .verdict import FailUpdate, RefreshToken, Retry, RetryQuota, StopAccount, StopRun, Verdict, WaitForWindow
 from .wire import Reply, decipher, server_date
@@ -85,6 +84,7 @@ class Sender:
         self.congestion = Congestion()
         self.loop = asyncio.get_running_loop()
         self.requests = self.retries = self.applied = self.failed = 0
+        self._outage_told = False
 
     def stats(self) -> Stats:
         """The counters as they are now."""
@@ -144,11 +144,12 @@ class Sender:
 
     def _succeeded(self, account: Account, entry: Entry, now: float) -> None:
         course = entry.course
+        self._outage_told = False
         self.quota.refill(course.cost or 1 if isinstance(course, Course) else 1)
         self.congestion.succeeded(self.transport.in_flight + 1, now)
         account.streak.succeeded()
         if account.stop is not None or account.group.stop is not None:
-            log.info("%s is back", _named(account), extra=extras(account.name, entry))
+            log.info("%s is back", named(account.name), extra=extras(account.name, entry))
             account.healed()
 
     def _failed(self, account: Account, entry: Entry, error: XMediaMetaError, sent_at: float) -> XMediaMetaError:
@@ -183,7 +184,7 @@ class Sender:
             # Nothing can be sent: not by this client, or (a certificate that does not fit) not by this run.
             return StopRun(), error
         if account.streak.failed(error):
-            error = _of_account(error)
+            error = of_account(error)
             self.stop(account, entry, error)
             return StopAccount(), error
         outage = bulk and self.congestion.outage
@@ -203,11 +204,18 @@ class Sender:
             seconds = self.congestion.outage_seconds(now)
             if bulk and seconds > self.retrier.policy.max_outage:
                 error = OutageTooLong(seconds, error)
-                log.warning("stopped: %s", error, extra=extras(account.name, entry))
+                if not self._outage_told:
+                    self._outage_told = True
+                    log.warning("stopped: %s", error, extra=extras(account.name, entry))
                 return StopRun(), error
             # During an outage `congestion` lets single probes through: the quota is for the time before and after.
             course.cost = 0
             verdict = verdict if outage else self._within_quota(course, error, verdict, bulk=bulk)
+        if isinstance(verdict, WaitForWindow):
+            log.info(
+                "%s after attempt %d, again when the window opens", type(error).__name__, entry.attempts,
+                extra=extras(account.name, entry, error),
+            )  # fmt: skip
         if isinstance(verdict, Retry):
             course.stale = isinstance(error, ConnectionLost) and error.stale
             log.info(
@@ -227,7 +235,7 @@ class Sender:
     async def _refresh(self, account: Account, entry: Entry, error: XMediaMetaError, sent_at: float) -> Step:
         try:
             if await self.accounts.refresh(account, entry.signed_with, sent_at):
-                log.info("another credential for %s", _named(account), extra=extras(account.name, entry, error))
+                log.info("another credential for %s", named(account.name), extra=extras(account.name, entry, error))
                 return Retry(0.0), error
         except XMediaMetaError as worse:
             error = copy.copy(worse)  # all who waited for it are told the same one
@@ -264,7 +272,7 @@ class Sender:
                 patience = None if max_wait is None else max(0.0, max_wait - waited)
                 ticket = await account.gate.enter(interactive=True, max_wait=patience)
             except RateLimitWaitTooLong as error:
-                return _too_long(error, entry, account, max_wait or 0.0)
+                return too_long(error, entry, account.name, max_wait or 0.0)
             except XMediaMetaError as error:
                 error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
                 return error
@@ -275,7 +283,7 @@ class Sender:
             verdict, result = await self.step(account, entry, result, bulk=False)
             if isinstance(verdict, Retry):
                 after = verdict.after or 0.0
-                if max_wait is not None and after > max_wait and _asked_for(result):
+                if max_wait is not None and after > max_wait and asked_for(result):
                     return result  # `Retry-After` is longer than the caller would wait
                 await asyncio.sleep(after)
             elif not isinstance(verdict, WaitForWindow):
@@ -312,50 +320,3 @@ class Sender:
             self.advance(entry)
         elif led or lead:
             entry.sharers[0].lead(entry)
-
-
-def extras(account: str | None, entry: Entry, error: XMediaMetaError | None = None) -> dict[str, object]:
-    """The structured fields of a log record, safe to show."""
-    ref = entry.update.ref
-    return {
-        "account": None if account is None else printable(account, 200),
-        "media_id": entry.update.id,
-        "ref": printable(ref, 200) if isinstance(ref, str) else ref,
-        "attempt": entry.attempts,
-        "x_transaction_id": error.transaction_id if isinstance(error, ProblemError) else None,
-    }
-
-
-def _named(account: Account) -> str:
-    return "the account" if account.name is None else f"account {printable(account.name, 80)}"
-
-
-def _of_account(error: XMediaMetaError) -> XMediaMetaError:
-    """A plain 403 that was one too many in a row."""
-    if not isinstance(error, ProblemError):
-        return error
-    wider = AccountForbidden(
-        error.status,
-        error.problem,
-        body_excerpt=error.body_excerpt,
-        transaction_id=error.transaction_id,
-        windows=error.windows,
-        retry_after=error.retry_after,
-        date=error.date,
-    )
-    wider.about(error.media_id, error.ref, error.account, error.attempts)
-    return wider
-
-
-def _asked_for(error: XMediaMetaError) -> bool:
-    """Whether the wait before a retry is the server's wish."""
-    return isinstance(error, ProblemError) and error.retry_after is not None
-
-
-def _too_long(error: RateLimitWaitTooLong, entry: Entry, account: Account, max_wait: float) -> RateLimitWaitTooLong:
-    """The same with what the caller would have waited in all, and with the update that did."""
-    whole = RateLimitWaitTooLong(
-        retry_after=error.retry_after, max_wait=max_wait, reset_at=error.reset_at, window=error.window
-    )
-    whole.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-    return whole
