@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,7 @@ from xmediameta.models import Update
 from xmediameta.readers import Inputs, Row
 
 PASSES = 4
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
 
 def text(number: int) -> str:
@@ -49,6 +52,32 @@ def write_csv(path: Path, rows: int) -> None:
         table = csv.writer(file)
         table.writerow(("id", "alt_text"))
         table.writerows((10**18 + number, text(number)) for number in range(rows))
+
+
+def write_parquet(path: Path, rows: int) -> None:
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    ids = arrow.array(range(10**18, 10**18 + rows))
+    parquet.write_table(arrow.table({"id": ids, "alt_text": [text(number) for number in range(rows)]}), path)
+
+
+def write_xlsx(path: Path, rows: int) -> None:
+    with import_module("xlsxwriter").Workbook(str(path), {"constant_memory": True}) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.write_row(0, 0, ("id", "alt_text"))
+        for number in range(rows):
+            sheet.write_string(number + 1, 0, str(10**18 + number))
+            sheet.write_string(number + 1, 1, text(number))
+
+
+def write_zstd(path: Path, content: bytes) -> None:
+    path.write_bytes(import_module(ZSTD).compress(content))
+
+
+def has(*modules: str) -> bool:
+    try:
+        return all(find_spec(module) is not None for module in modules)
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
 
 
 def best(rows: int, work: Callable[[], int]) -> float:
@@ -102,7 +131,19 @@ def main(rows: int) -> None:
         report("  of that, decoding alone", best(rows, decoding(one)))
         report("JSONL, five members, account, ref", best(rows, reading(five)))
         report("JSONL, one member, gzip", best(rows, reading(packed)))
+        if has(ZSTD):
+            smaller = here / "one.jsonl.zst"
+            write_zstd(smaller, one.read_bytes())
+            report("JSONL, one member, Zstandard", best(rows, reading(smaller)))
         report("CSV, two columns", best(rows, reading(table)))
+        if has("pyarrow"):
+            columns = here / "one.parquet"
+            write_parquet(columns, rows)
+            report("Parquet, two columns", best(rows, reading(columns)))
+        if has("python_calamine", "xlsxwriter"):
+            book = here / "one.xlsx"
+            write_xlsx(book, rows)
+            report("Excel, two columns", best(rows, reading(book)))
 
 
 if __name__ == "__main__":

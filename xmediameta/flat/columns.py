@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from xmediameta.errors import InvalidUpdate
-from xmediameta.models import Update, check_notes, check_rules
+from xmediameta.models import Update, broken_rule, check_notes
 from xmediameta.shortform import SHORT_FORMS, SHORT_NAMES, complete
 from xmediameta.text import printable
 
@@ -26,6 +26,7 @@ class Column(Struct, frozen=True):
     Attributes:
         kind: what its cells are.
         read: makes a cell the value of that kind; raises `ValueError` with the rule that the cell breaks.
+        above, last: the path in two parts, for the rows.
     """
 
     header: str
@@ -33,6 +34,8 @@ class Column(Struct, frozen=True):
     kind: Kind = "word"
     read: Callable[[Any], object] = str.strip
     kept: bool = False
+    above: Path = ()
+    last: str = ""
 
 
 class Flaw(Struct, frozen=True):
@@ -72,16 +75,15 @@ class Columns(Struct, frozen=True):
         for place, (column, cell) in enumerate(zip(self.columns, cells, strict=True)):
             if cell is None or (not keep_empty and (not cell or cell.isspace())):
                 continue
-            path = column.path
-            if path:
+            if column.path:
                 try:
                     value = column.read(cell)
                 except ValueError as error:
                     return Flaw(printable(column.header, 60), str(error), (place,))
                 at = line
-                for step in path[:-1]:
+                for step in column.above:
                     at = at.setdefault(step, {})
-                at[path[-1]] = value
+                at[column.last] = value
             elif not column.header:
                 return Flaw("", f"the cell {printable(repr(cell), 40)} stands in a column that has no header", (place,))
         if not metadata:
@@ -116,14 +118,14 @@ class Columns(Struct, frozen=True):
                 update = Update.from_mapping(line)  # says why, in words
             if len(line) > 2:
                 check_notes(update)
-            if strict:
-                check_rules(update)
+            fault = broken_rule(update) if strict else None
         except InvalidUpdate as error:
-            fault = error
+            fault = (error.member, error.rule)
         else:
-            return update
-        member, places = self._headers(fault.member)
-        return Flaw(member, self._in_headers(fault.rule), places)
+            if fault is None:
+                return update
+        member, places = self._headers(fault[0])
+        return Flaw(member, self._in_headers(fault[1]), places)
 
     def _headers(self, member: str) -> tuple[str, tuple[int, ...]]:
         """The header, or headers, behind a member of the wire such as `metadata.geo_restrictions`."""

@@ -63,7 +63,7 @@ def columns_for(headers: Mapping[str, str]) -> Columns:
 
 
 def _known_column(header: str, path: Path, kind: Kind) -> Column:
-    return Column(header, path, kind, READERS[kind])
+    return Column(header, path, kind, READERS[kind], above=path[:-1], last=path[-1])
 
 
 def _column(written: str, name: str, *, kept: bool) -> Column | str:

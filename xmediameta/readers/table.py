@@ -8,8 +8,9 @@ cell: a decoding error in the middle of a quoted cell would leave the parser in 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from functools import partial
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from .damage import damage
 from .rows import LINE_LIMIT, ReadOptions, Reject, Row, Stream
 
 _LARGEST_ROW: Final = 4 * LINE_LIMIT
+_BLOCK: Final = 1 << 17
 # What the csv module says, and what a person can do about it.
 _CSV_FAULTS: Final = (
     ("unexpected end of data", "a quoted cell is opened here and never closed", True),
@@ -36,38 +38,39 @@ class _RowTooLarge(Exception):
 
 
 class _Lines:
-    """The physical lines of a file as text, counted."""
+    """The physical lines of a file as text, in blocks: the csv module asks for one after the other, and counts them.
+
+    Attributes:
+        room: how many bytes may come before the row that is read must have ended.
+        damaged: whether NUL or bytes that are not UTF-8 have been met.
+    """
 
     def __init__(self, stream: Stream) -> None:
-        self._readline = partial(stream.readline, LINE_LIMIT + 1)
-        self.number = 0
+        self._stream = stream
+        self.room = _LARGEST_ROW
         self.damaged = False
-        self._room = _LARGEST_ROW
 
-    def begin_row(self) -> int:
-        """Forget what the last row had; the number of the line that comes next."""
-        self.damaged = False
-        self._room = _LARGEST_ROW
-        return self.number + 1
+    def blocks(self) -> Iterator[Iterable[str]]:
+        rest = b""
+        while chunk := self._stream.read(_BLOCK):
+            self.room -= len(chunk)
+            rest, newline, begun = (rest + chunk).rpartition(b"\n")
+            if newline:
+                yield self._texts(rest + newline)
+            rest = begun
+            if self.room < 0 or len(rest) > LINE_LIMIT:
+                raise _RowTooLarge
+        if rest:
+            yield self._texts(rest)
 
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self._readline()
-        if not line:
-            raise StopIteration
-        self.number += 1
-        self._room -= len(line)
-        if self._room < 0 or (len(line) > LINE_LIMIT and not line.endswith(b"\n")):
-            raise _RowTooLarge
-        if b"\0" in line:
-            self.damaged = True
+    def _texts(self, lines: bytes) -> Iterable[str]:
+        self.damaged = self.damaged or b"\0" in lines
         try:
-            return line.decode()
+            text = lines.decode()
         except UnicodeDecodeError:
             self.damaged = True
-            return line.decode("utf-8", "surrogateescape")
+            text = lines.decode("utf-8", "surrogateescape")
+        return io.StringIO(text, newline="\n")
 
 
 def read_table(stream: Stream, file: str, options: ReadOptions, *, separators: str = ",;\t") -> Iterator[Row | Reject]:
@@ -78,10 +81,11 @@ def read_table(stream: Stream, file: str, options: ReadOptions, *, separators: s
     """
     lines = _Lines(stream)
     delimiter = _separator(stream.peek()[:LINE_LIMIT], separators, options)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(chain.from_iterable(lines.blocks()), delimiter=delimiter, strict=True)
     table: _Table | None = None
     while True:
-        start = lines.begin_row()
+        start = reader.line_num + 1
+        lines.room = _LARGEST_ROW
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -99,7 +103,7 @@ def read_table(stream: Stream, file: str, options: ReadOptions, *, separators: s
         if not any(cells):  # an empty line, or the empty rows that spreadsheets leave at the end
             continue
         if table is None:
-            columns, faults = _columns(cells, options, damaged=lines.damaged)
+            columns, faults = _columns(cells, options)
             yield from (Reject(file=file, line=start, member=at, rule=rule, fatal=True) for at, rule in faults)
             if faults:
                 return
@@ -134,8 +138,8 @@ class _Table(Struct, frozen=True):
         return Reject(file=self.file, line=line, member=flaw.member, rule=flaw.rule, raw=raw)
 
 
-def _columns(cells: Sequence[str], options: ReadOptions, *, damaged: bool) -> tuple[Columns, list[Fault]]:
-    if damaged:
+def _columns(cells: Sequence[str], options: ReadOptions) -> tuple[Columns, list[Fault]]:
+    if damage(cells, cells) is not None:
         return Columns(()), [("", "the line of column names holds bytes that are not UTF-8, or NUL")]
     return read_header(cells, renames=options.renames, passed=options.passed)
 

@@ -71,7 +71,9 @@ def template(kind: TemplateKind) -> bytes:
         text, wrapped = workbook.add_format(as_text), workbook.add_format({**as_text, "text_wrap": True})
         head = workbook.add_format({"num_format": _TEXT, "bold": True, "bottom": 1, "bg_color": "#E8EDF3"})
         for column, name in enumerate(names):
-            sheet.set_column(column, column, _WIDTHS.get(name, len(name) + 4), wrapped if name == "alt_text" else text)
+            sheet.set_column(
+                column, column, _WIDTHS.get(name, max(14, len(name) + 4)), wrapped if name == "alt_text" else text
+            )
             sheet.write_string(0, column, name, head)
             sheet.write_comment(0, column, _HELP[name], {"x_scale": 2, "y_scale": 0.8, "author": "xmediameta"})
             if name in _BOOLEANS:
