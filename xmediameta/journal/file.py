@@ -48,7 +48,7 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def failure(path: Path, error: Exception) -> JournalError:
+def failure(path: Path, error: BaseException) -> JournalError:
     """A failure of SQLite or the system, in words."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None

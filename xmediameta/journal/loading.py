@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import msgspec
 
-from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
 from .chains import Link, dues, keep
@@ -342,12 +341,3 @@ def _storable(value: object) -> object:
     if value is None or isinstance(value, bytes | float) or (isinstance(value, int) and -_INT64 <= value < _INT64):
         return value
     return printable(str(value))
-
-
-def check_same_place(known: RunRecord | None, base_url: str) -> None:
-    """Raise `JournalError` where a run sends to somewhere else."""
-    if known is not None and known.base_url != base_url:
-        raise JournalError(
-            f"the run {printable(known.name)!r} sends to {known.base_url}, not to {printable(base_url)}: give it"
-            " another name"
-        )

@@ -24,6 +24,7 @@ from .work import Work
 _BATCH: Final = 256
 _LEAST: Final = 4
 _FETCHED: Final = 20_000  # tasks that may be fetched and wait, over all accounts; about 1.5 kB each
+_FETCHES: Final = 16  # at a time, so that a commit does not wait behind those of thousands of accounts
 _ENDED: Final[tuple[State, ...]] = ("applied", "unchanged", "failed", "expired", "invalid")
 
 
@@ -77,13 +78,17 @@ class JournalRun:
         self._next_commit: Lasting[None] | None = None  # of that batch
         self._newest: Lasting[None] | None = None
         self._committer: asyncio.Task[None] | None = None
+        self._recording: asyncio.Future[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     # Drawing
 
     def has_work(self, avoid: Collection[str | None]) -> bool:
         """Whether there may be tasks for accounts other than these."""
-        return any(not shelf.empty and shelf.account not in avoid for shelf in self._turn)
+        for shelf in self._turn:  # noqa: SIM110 - asked for each request, and a generator takes as long again
+            if (shelf.tasks or not shelf.drawn_out) and shelf.account not in avoid:
+                return True
+        return False
 
     async def draw(self, avoid: Collection[str | None]) -> Drawn | None:
         """The next task of an account that is not to be avoided, in turn; None where there is none.
@@ -129,7 +134,8 @@ class JournalRun:
             if shelf.tasks:
                 return shelf
             perhaps = perhaps or shelf
-            self._fetch(shelf)
+            if len(self._fetches) < _FETCHES:
+                self._fetch(shelf)
         return perhaps
 
     def _fetch(self, shelf: _Shelf) -> None:
@@ -142,7 +148,7 @@ class JournalRun:
         try:
             tasks = await self._thread.call(self._work.draw, shelf.name, shelf.after, self._size)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who draws
-            shelf.error = _as_ours(error)
+            shelf.error = self._thread.ours(error)
         else:
             shelf.drawn_out = len(tasks) < self._size
             shelf.tasks.extend(tasks)
@@ -159,7 +165,7 @@ class JournalRun:
 
     def unsure(self, task: Drawn) -> None:
         """A task was sent, and how it ended is not known: it stays pending, and its media counts as unsure."""
-        self._drawn.pop(task.seq, None)
+        self.finish(Finished(task=task, state="pending", maybe_applied=True))
 
     def count(self, requests: int, retries: int) -> None:
         """How many requests this sitting has sent so far; recorded with the next commit."""
@@ -190,24 +196,43 @@ class JournalRun:
             await asyncio.wait((self._newest,))
 
     async def _commit(self) -> None:
-        while self._next_commit is not None:
-            await asyncio.sleep(0)  # for what has ended in the same turn of the loop
-            commit, self._next_commit = self._next_commit, None
-            batch, self._batch = self._batch, []
+        while (commit := self._next_commit) is not None:
+            batch, self._batch, self._next_commit = self._batch, [], None
+            error = self.failed
             try:
-                if self.failed is None:
-                    kept: Mapping[str, str] = {}
-                    if self.windows is not None:
-                        kept = self.windows({one.task.update.account for one in batch})
-                    await self._thread.call(self._work.finish, batch, self.requests, self.retries, kept)
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-                self.failed = _as_ours(error)
+                if error is None:
+                    await self._record(batch)
+            except asyncio.CancelledError:
+                error = self._break_off()
+                raise
+            except Exception as met:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                error = self.failed = self._thread.ours(met)
             finally:
-                # In the case of a cancellation the commit may have ended well, and nobody is there to be told.
-                if self.failed is not None:
-                    commit.fail(self.failed)
+                if error is not None:
+                    commit.fail(error)
                 else:
                     commit.set_result(None)
+
+    async def _record(self, batch: list[Finished]) -> None:
+        kept: Mapping[str, str] = {}
+        if self.windows is not None:
+            kept = self.windows({finished.task.update.account for finished in batch})
+        self._recording = self._thread.plain(self._work.finish, batch, self.requests, self.retries, kept)
+        await self._recording
+
+    def _break_off(self) -> JournalError | None:
+        """The loop is being closed: what waits for the next commit must not wait for ever.
+
+        Returns:
+            How the present commit has failed, if it has: it has ended.
+        """
+        met = None if self._recording is None else self._recording.exception()
+        error = None if met is None else self._thread.ours(met)
+        self.failed = error or JournalError("the event loop was closed before an outcome was recorded")
+        if self._next_commit is not None:
+            self._next_commit.fail(self.failed)
+            self._batch, self._next_commit = [], None
+        return error
 
     # Its end
 
@@ -281,11 +306,3 @@ class _Shelf:
     def empty(self) -> bool:
         """Whether nothing more will come."""
         return self.drawn_out and not self.tasks
-
-
-def _as_ours(error: Exception) -> JournalError:
-    if isinstance(error, JournalError):
-        return error
-    ours = JournalError(f"the journal met {type(error).__name__}: {printable(str(error))}")
-    ours.__cause__ = error
-    return ours

@@ -18,7 +18,7 @@ from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
 from .file import JournalFile, now_text
-from .loading import Loading, check_same_place
+from .loading import Loading
 from .records import Counted, Loaded, RunRecord, State, TaskRecord
 from .schema import beyond, first, seq_of
 from .settling import settle_load
@@ -106,7 +106,11 @@ class Store:
             JournalError: the run sends to another base URL.
         """
         known = self.run(name)
-        check_same_place(known, base_url)
+        if known is not None and known.base_url != base_url:
+            raise JournalError(
+                f"the run {printable(name)!r} sends to {known.base_url}, not to {printable(base_url)}: give it another"
+                " name"
+            )
         unfinished = known is not None and known.total > self._ended(known.load)
         loading = Loading(self._file, name, self.place(base_url), known=known, unfinished=unfinished, stopped=stopped)
         loading.sweep()

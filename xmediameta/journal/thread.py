@@ -92,7 +92,15 @@ class JournalThread:
         try:
             return await self.plain(function, *args, on_cancel=on_cancel)
         except (sqlite3.Error, OSError) as error:
-            raise failure(self._path, error) from error
+            raise self.ours(error) from error
+
+    def ours(self, error: BaseException) -> JournalError:
+        """What went wrong on the thread, as an error of the journal."""
+        if isinstance(error, JournalError):
+            return error
+        ours = failure(self._path, error)
+        ours.__cause__ = error
+        return ours
 
     def plain(
         self, function: Callable[..., T], *args: object, on_cancel: Callable[[], object] | None = None
