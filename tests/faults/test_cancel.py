@@ -151,7 +151,7 @@ async def test_a_cancellation_carries_nothing_of_aiohttp() -> None:
 
 def quick_client(sandbox: Sandbox, **options: int) -> Client:
     """A client that does not dally."""
-    return Client(TOKEN, base_url=sandbox.url, retry=QUICK, limits=None, **options)  # type: ignore[arg-type]
+    return Client(TOKEN, base_url=sandbox.url, retry=QUICK, limits=None, pace=None, **options)  # type: ignore[arg-type]
 
 
 async def idle(one: Client) -> None:
