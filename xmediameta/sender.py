@@ -113,6 +113,7 @@ class Sender:
                 account.session, entry.body, fresh=isinstance(course, Course) and course.stale
             )
         except XMediaMetaError as error:
+            error.__traceback__ = None  # an outcome may be kept, and is not to keep our frames alive
             sent = error.maybe_applied if isinstance(error, TransportError) else True
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=sent)
             gate.changed()

@@ -247,6 +247,7 @@ async def test_a_certificate_that_does_not_fit_ends_a_bulk_and_fails_a_create(fa
         outcomes, error = await drained(one.bulk(updates(1_000)))
         assert isinstance(error, ConnectFailed)
         assert {type(outcome) for outcome in outcomes} == {NotSent}
+        assert {outcome.reason for outcome in outcomes if isinstance(outcome, NotSent)} == {"run_stopped"}
         assert len(net.log) <= 5
         net.server = lambda _now, media_id: applied(media_id)
         assert (await one.create("1", CAT)).attempts == 1  # nothing was stopped for a minute

@@ -98,7 +98,8 @@ def reason_of(error: XMediaMetaError) -> Reason:
     """Why rows are not sent after an error that stops an account or a run."""
     if isinstance(error, ClientClosed):
         return "closed"
-    return "run_stopped" if error.scope == "run" else "account_stopped"
+    # A certificate that does not fit has the scope "retry", and ends the run.
+    return "run_stopped" if error.scope in {"run", "retry"} else "account_stopped"
 
 
 def as_update(given: object) -> Update:
