@@ -337,6 +337,7 @@ async def test_one_account_that_waits_holds_nobody_up() -> None:
 # Thousands
 
 
+@pytest.mark.slow
 async def test_idle_state_is_dropped_and_what_binds_is_kept() -> None:
     async def auth(account: str | None) -> str:
         return f"token-of-{account}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import cast
 
+import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -162,4 +164,5 @@ class LanesMachine(RuleBasedStateMachine):
             assert len(applied) <= len([taker for taker in self.takers if taker.update.id == media_id])
 
 
-TestLanes = LanesMachine.TestCase
+TestLanes = pytest.mark.slow(LanesMachine.TestCase)
+TestLanes.settings = settings(stateful_step_count=30)
