@@ -63,7 +63,10 @@ async def test_a_tunnel_shows_the_proxy_no_token(netrc: None, monkeypatch: pytes
                     await sink.drain()
                 sink.close()
 
-            await asyncio.gather(pump(peer.reader, writer), pump(reader, peer.writer))
+            try:
+                await asyncio.gather(pump(peer.reader, writer), pump(reader, peer.writer))
+            finally:
+                writer.transport.abort()
 
         async with raw(tunnel) as proxy:
             monkeypatch.setenv("https_proxy", f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
