@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from xmediameta.journal import Drawn, Finished, Incoming, Journal, JournalRun, State
 from xmediameta.models import Metadata, Update
 from xmediameta.wire import encode
@@ -104,3 +106,8 @@ async def make(
 def made(*given: Any, **options: Any) -> None:
     """`make`, for tests that run no loop of their own."""
     asyncio.run(make(*given, **options))
+
+
+# Prints the peak of a process in kilobytes. `ru_maxrss` would do so too, but on Linux it begins with its parent's.
+PEAK = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")

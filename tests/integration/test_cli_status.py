@@ -123,11 +123,12 @@ def test_json(run: Run, journal: Path):
     assert ran.out.count("\n") == 1
     found = ran.json
     problems = found.pop("problems")
+    assert 0 < found.pop("seconds_left") < 5  # four requests, in windows that are open
     times = {name: found.pop(name) for name in ("created_at", "started_at", "ended_at")}
     assert found == {
         "schema_version": 1, "run": "updates.csv", "base_url": X, "state": "stopped", "total": 13, "applied": 4,
         "unchanged": 0, "failed": 3, "expired": 1, "pending": 4, "invalid": 1, "requests": 9, "retries": 1,
-        "cost_usd": 0.045, "seconds_left": None,
+        "cost_usd": 0.045,
         "by_account": {
             "": {"applied": 2, "unchanged": 0, "failed": 1, "expired": 1, "pending": 2, "invalid": 1},
             "shop": {"applied": 2, "unchanged": 0, "failed": 2, "expired": 0, "pending": 2, "invalid": 0},
@@ -190,8 +191,9 @@ def test_time_left_at_the_documented_limits(run: Run, folder: Path):
     made(folder / "j.db", incoming(1_900, accounts=("a", "a", "a", "b")), lambda _: None)
     ran = run("status", "--journal", folder / "j.db")
     # 1,425 of account a: what is open now, then two more windows.
-    assert "about 30:00 left once it goes on, at X's documented limits" in ran.out
-    assert run("status", "--journal", folder / "j.db", "--json").json["seconds_left"] == 1_800
+    assert "about 30:0" in ran.out
+    assert "left once it goes on, at X's documented limits" in ran.out
+    assert 1_800 <= run("status", "--journal", folder / "j.db", "--json").json["seconds_left"] < 1_810
 
 
 def test_a_run_to_this_machine_costs_nothing_and_has_no_documented_limits(run: Run, folder: Path):

@@ -12,19 +12,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from xmediameta.estimate import estimate
 from xmediameta.journal import Journal, RunRecord, State
 from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
 from xmediameta.report.problem import ProblemGroup
 from xmediameta.text import counted, printable
 
-from .eta import DOCUMENTED, Window, time_left
 from .say import lasting, money
 from .stored import local, under_way
 from .summary import SCHEMA_VERSION
 
-# FACTS, "Limits and price".
-_PER_15_MINUTES: Final = 500
-_PER_APP_AND_DAY: Final = 50_000
 _ACCOUNTS_SHOWN: Final = 20
 # In the order in which the summary of `apply` has them.
 _ORDER: Final[tuple[State, ...]] = ("applied", "unchanged", "failed", "expired", "pending", "invalid")
@@ -45,6 +42,7 @@ class Overview(Struct, frozen=True, kw_only=True):
         needed: requests that pending rows need, by account.
         price: USD a request; 0 where nothing is sent to X.
         local: whether it goes to a server on this machine, whose limits are its own.
+        by_limits: seconds that the rest takes at X's documented limits; None where these do not hold.
         rate: rows that end in a second, as seen while it was watched, or None.
     """
 
@@ -56,6 +54,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     problems: tuple[ProblemGroup, ...]
     price: float
     local: bool
+    by_limits: float | None = None
     rate: float | None = None
 
     @property
@@ -84,20 +83,8 @@ class Overview(Struct, frozen=True, kw_only=True):
         return standing(self.record, running=self.running, pending=self.counts["pending"])
 
     @property
-    def by_limits(self) -> float | None:
-        """Seconds that the rest takes at X's documented limits, if it takes more than the windows that are open now."""
-        if self.local:
-            return None
-        windows = [Window(None, "app-24hour", _PER_APP_AND_DAY, _PER_APP_AND_DAY, DOCUMENTED["app-24hour"])]
-        windows += [
-            Window(account, "user-15min", _PER_15_MINUTES, _PER_15_MINUTES, DOCUMENTED["user-15min"])
-            for account in self.needed
-        ]
-        return time_left(self.needed, windows, 0.0, DOCUMENTED)
-
-    @property
     def seconds_left(self) -> float | None:
-        """As far as it can be told: from the documented limits, or from the rate that was seen; else None."""
+        """As far as it can be told: at the documented limits, or at the rate that was seen; else None."""
         pending = self.counts["pending"]
         if not pending:
             return 0.0
@@ -156,7 +143,9 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
         local=local(record),
         price=0.0 if local(record) else price,
     )
-    return msgspec.structs.replace(seen, problems=await _problems(journal, seen, known))
+    return msgspec.structs.replace(
+        seen, problems=await _problems(journal, seen, known), by_limits=_by_limits(seen, known)
+    )
 
 
 def told(seen: Overview, *, most_problems: int, bar: bool = False) -> RenderableType:
@@ -261,6 +250,14 @@ def _problem(group: ProblemGroup) -> dict[str, Any]:
         "example": group.example,
         "action": group.advice,
     }
+
+
+def _by_limits(seen: Overview, known: Overview | None) -> float | None:
+    if seen.local:
+        return None
+    if known is not None and known.needed == seen.needed:
+        return known.by_limits
+    return estimate(seen.needed).seconds
 
 
 async def _problems(journal: Journal, seen: Overview, known: Overview | None) -> tuple[ProblemGroup, ...]:
