@@ -26,7 +26,7 @@ STEADY: Final = (0.2, 0.2)
 SCENARIOS: Final = [
     Scenario("one token", (2_000,), latency=STEADY),
     Scenario("four tokens, skewed shares", (100, 500, 1_400, 4_000), latency=STEADY),
-    Scenario("an app cap that binds", (15_000,) * 4, app=(50_000, 86_400.0), latency=STEADY),
+    Scenario("an app cap that binds", (13_000,) * 4, app=(50_000, 86_400.0), latency=STEADY),
     Scenario("an outside spender, 18 a minute", (2_000,), outside=(0.3, 1e9), latency=STEADY),
     Scenario("an outside spender, 2 a second", (2_000,), outside=(2.0, 1e9), latency=STEADY),
     Scenario("latency 20 ms to 2 s", (2_000,), skew=600.3, rounding="up"),

@@ -316,7 +316,7 @@ class HandwrittenClient:
                 world.done()
                 self._next()
                 return
-            pause = self._random.uniform(0.0, min(60.0, 2.0**failures))
+            pause = self._random.uniform(0.0, min(60.0, 2.0 ** min(failures, 6)))
             world.at(world.now + pause, lambda: self._attempt(job, failures + 1))
 
         world.at(self._limiters[job.account].acquire(world.now), lambda: world.send(job, answered))
