@@ -83,6 +83,9 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             `Retry-After` stays, and so does the retry at once after a stale connection.
         retry: a retry strategy of tenacity's; it can only narrow what the verdict table would retry.
         max_outage: seconds that bulk bears a server that answers nothing usable.
+
+    In bulk, where nobody has had a usable answer since an update was first sent, the jitter gives way to waits of 2, 4, 8
+    and 16 s, so that half a minute of outage fails no update; a `wait` of the caller's is left as it is.
     """
 
     attempts: int = 5

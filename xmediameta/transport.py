@@ -114,16 +114,20 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """A connection that is idle, or new."""
+        flight = self._flight()
         while True:
             connection = await super().connect(*args, **kwargs)
-            if connection.protocol is None or not connection.protocol.should_close:
+            if flight is None or flight.new or connection.protocol is None or not connection.protocol.should_close:
                 return connection
             # Bytes came while it was idle: aiohttp would take them for the answer to the next request.
             connection.close()
 
-    async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
+    def _flight(self) -> _Flight | None:
         task = asyncio.current_task()
-        flight = self._flights.get(task) if task is not None else None
+        return self._flights.get(task) if task is not None else None
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
+        flight = self._flight()
         if flight is None:
             return await super()._create_connection(*args, **kwargs)
         flight.connecting = flight.new = True

@@ -414,6 +414,18 @@ async def test_bytes_after_an_answer_are_not_taken_for_the_next_one(pause: float
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_server_that_speaks_first_is_asked_once(tls: bool, trusted: trustme.CA) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.send(b"220 mail.example ESMTP\r\n")
+        await peer.gone()
+
+    async with raw(play, ssl_context=_server_context(trusted, "127.0.0.1") if tls else None) as server:
+        error = clean(await failure(server.url))
+        assert server.connections == 1
+    assert isinstance(error, ProtocolViolation)
+
+
 async def test_a_transport_is_closed_while_it_connects() -> None:
     async def play(peer: Peer) -> None:
         await peer.gone()
