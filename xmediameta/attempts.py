@@ -84,8 +84,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         retry: a retry strategy of tenacity's; it can only narrow what the verdict table would retry.
         max_outage: seconds that bulk bears a server that answers nothing usable.
 
-    In bulk, where nobody has had a usable answer since an update was first sent, the jitter gives way to waits of 2, 4, 8
-    and 16 s, so that half a minute of outage fails no update; a `wait` of the caller's is left as it is.
+    In bulk, where nobody has had a usable answer since an update was first sent, the jitter gives way to waits of 2, 4,
+    8 and 16 s, so that half a minute of outage fails no update; a `wait` of the caller's is left as it is.
     """
 
     attempts: int = 5
