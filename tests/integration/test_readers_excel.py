@@ -401,3 +401,9 @@ def test_standard_input_and_several_passes():
         for _ in range(2):
             assert lines(list(inputs.rows())) == ["u.xlsx: Sheet1 row 2: ok"]
         assert inputs.changed() is None
+
+
+def test_a_sheet_of_blanks():
+    assert lines(read(put([[], [" "], [None, "\t"]]))) == [
+        "u.xlsx: Sheet1 row 2: id: is missing: a table needs a column of media ids"
+    ]

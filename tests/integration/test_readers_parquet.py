@@ -220,6 +220,10 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch):
     ids=lambda array: str(array.type),
 )  # fmt: skip
 def test_ids_are_exact(ids: Any):
+    try:
+        put({"id": ids})
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this pyarrow does not write it")
     assert [update.id for update in updates(read(put({"id": ids, "alt_text": ["a", "b"]})))] == [str(BIG), "2"]
 
 

@@ -51,7 +51,11 @@ def read_excel(stream: IO[bytes], file: str, options: ReadOptions) -> Iterator[R
     with _told(calamine):
         workbook = calamine.load_workbook(stream)
     sheet, failed = _chosen(_Workbook(stream, calamine, workbook), options.sheet)
-    name, left = sheet.name, sheet.start[1] if sheet.start else 0
+    name, start = sheet.name, sheet.start
+    empty = Unreadable(f"the sheet {printable(repr(name), 60)} is empty; a table begins with a row of column names")
+    if start is None:
+        raise empty
+    left = start[1]
     table: _Table | None = None
     with _told(calamine):
         rows = enumerate(sheet.iter_rows(), 1)
@@ -70,7 +74,7 @@ def read_excel(stream: IO[bytes], file: str, options: ReadOptions) -> Iterator[R
         else:
             yield table.row(number, values)
     if table is None:
-        raise Unreadable(f"the sheet {printable(repr(name), 60)} is empty; a table begins with a row of column names")
+        raise empty
 
 
 class _Table(Struct, frozen=True):
