@@ -47,29 +47,39 @@ _LEAST_BLOTTED: Final = 16
 Answer = tuple[int, CIMultiDictProxy[str], bytes]
 
 
+class _Needle(bytes):
+    """A token as it would stand in a body; it prints as little as a `Secret`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'****'"
+
+
 class Session:
     """One account's session: its headers, made once."""
 
-    __slots__ = ("_token", "headers", "http")
+    __slots__ = ("_needles", "_token", "headers", "http")
 
     def __init__(self, http: aiohttp.ClientSession, headers: CIMultiDict[str], token: Secret) -> None:
         self.http = http
         self.headers = headers
         self._token = token
+        long = len(token) >= _LEAST_BLOTTED
+        # JSON may escape a slash.
+        self._needles = {_Needle(form.encode()) for form in (token, token.replace("/", "\\/")) if long}
 
     def blotted(self, text: str) -> str:
         """A text without the token."""
-        return text.replace(self._token, _BLOT) if len(self._token) >= _LEAST_BLOTTED else text
+        return text.replace(self._token, _BLOT) if self._needles else text
 
     def blotted_answer(self, answer: Answer) -> Answer:
         """An answer without the token: a proxy or a debugging server may send back what it was sent."""
-        if len(self._token) < _LEAST_BLOTTED:
-            return answer
         status, headers, body = answer
-        for token in {self._token.encode(), self._token.replace("/", "\\/").encode()}:  # JSON may escape a slash
-            if token in body:
-                body = body.replace(token, _BLOT.encode())
-        if status != 200 and any(self._token in value for value in headers.values()):
+        for needle in self._needles:
+            if needle in body:
+                body = body.replace(needle, _BLOT.encode())
+        if status != 200 and self._needles and any(self._token in value for value in headers.values()):
             headers = CIMultiDictProxy(CIMultiDict((name, self.blotted(value)) for name, value in headers.items()))
         return status, headers, body
 
