@@ -67,7 +67,7 @@ class Session:
         self._token = token
         long = len(token) >= _LEAST_BLOTTED
         # JSON may escape a slash.
-        self._needles = {_Needle(form.encode()) for form in (token, token.replace("/", "\\/")) if long}
+        self._needles: set[bytes] = {_Needle(form.encode()) for form in (token, token.replace("/", "\\/")) if long}
 
     def blotted(self, text: str) -> str:
         """A text without the token."""
