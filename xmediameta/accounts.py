@@ -13,7 +13,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from .account import Account, Signature
 from .apps import PROBE_EVERY, Group, Stop
@@ -232,7 +232,7 @@ class Accounts:
     async def _ask(self, name: str | None) -> Account:
         auth = cast("AuthCallable", self._auth)
         try:
-            given: object = auth(name)
+            given: Any = auth(name)
             given = Secret(given) if isinstance(given, str) else given
             credential = as_credential(await given if inspect.isawaitable(given) else given)
         except ConfigurationError as error:

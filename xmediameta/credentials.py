@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NoReturn, Protocol, cast, runtime_checkable
+from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 from .errors import ConfigurationError
 
@@ -111,7 +111,7 @@ def veiled(auth: object) -> Any:
     if isinstance(auth, str):
         return Secret(auth)
     if isinstance(auth, Mapping):
-        return Vault(cast("Mapping[Any, Any]", auth))
+        return Vault(auth)  # pyright: ignore[reportUnknownArgumentType] - any mapping does
     return auth if callable(auth) or isinstance(auth, Credential) else None
 
 

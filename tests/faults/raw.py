@@ -183,6 +183,14 @@ async def failure(url: str, *, timeout: float = 5.0) -> TransportError:
     raise AssertionError(f"no failure, but {got[0]} {got[2][:80]!r}")
 
 
+def clean(error: TransportError) -> TransportError:
+    """Nothing of aiohttp is chained, and no text shows the token."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert TOKEN not in str(error) + repr(error)
+    return error
+
+
 def unused_port() -> int:
     """A port on which nothing listens."""
     with socket.socket() as bound:
