@@ -197,22 +197,33 @@ def test_a_formula_that_was_never_computed_is_not_an_empty_cell():
         ('<c r="B2" t="str"><f>A1</f><v></v></c>', "u.xlsx: Sheet1 row 2: ok"),
         ('<c r="B2"><f>A1</f><v>5</v></c>', "u.xlsx: Sheet1 row 2: ok"),
     ):
-        whole, sink = xlsx({"Sheet1": [["id", "alt_text", "shared"], ["1", "a", True]]}), io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(sink, "w") as new:
-            for name in old.namelist():
-                part = old.read(name).decode()
-                if name.endswith("sheet1.xml"):
-                    start, end = part.index('<row r="2">') + 11, part.rindex("</row>")
-                    part = part[:start] + cells.format(cell) + part[end:]
-                new.writestr(name, part)
-        Path(NAME).write_bytes(sink.getvalue())
+        Path(NAME).write_bytes(_with_row(cells.format(cell)))
         assert lines(read(NAME)) == [said]
+    # Where calamine sees nothing at all: to the right of the table, and below it.
+    beyond = (
+        '<c r="E2"><f>A1</f><v></v></c></row><row r="3"><c r="A3"><f>A2</f><v></v></c><c r="B3"><f>B2</f><v></v></c>'
+    )
+    Path(NAME).write_bytes(_with_row(cells.format('<c r="B2" t="str"><v>a</v></c>') + beyond))
+    assert lines(read(NAME)) == ["u.xlsx: Sheet1 row 2: ok", never.replace("B2", "E2"), never.replace("B2", "A3")]
     findings = Findings()
     xml = (
         b'<table:table><table:table-row><table:table-cell/><table:table-cell table:formula="of:=1"/></table:table-row>'
     )
     odsscan.scan(iter([xml]), 0, findings)
     assert findings.failed == {1: {2: None}}
+
+
+def _with_row(cells: str) -> bytes:
+    """A workbook of one row, its cells as they stand in the XML."""
+    whole, sink = xlsx({"Sheet1": [["id", "alt_text", "shared"], ["1", "a", True]]}), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(sink, "w") as new:
+        for name in old.namelist():
+            part = old.read(name).decode()
+            if name.endswith("sheet1.xml"):
+                start, end = part.index('<row r="2">') + 11, part.rindex("</row>")
+                part = part[:start] + cells + part[end:]
+            new.writestr(name, part)
+    return sink.getvalue()
 
 
 def test_dates_have_no_zone():

@@ -28,6 +28,7 @@ Value = str | bool | int | float | date | datetime | time | timedelta | None
 
 _AS_TEXT: Final = "format the column as text, and fill it in again"
 _MAGIC: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_UNCOMPUTED: Final = "holds a formula that was never computed; open the file in a spreadsheet, and save it there"
 _ROUNDED: Final = 10**15
 _LISTED: Final = 10
 _PLAIN_NAME: Final = re.compile(r"[^\W\d]\w*")
@@ -60,8 +61,12 @@ def read_excel(stream: IO[bytes], file: str, options: ReadOptions) -> Iterator[R
     with _told(calamine):
         rows = enumerate(sheet.iter_rows(), 1)
     for number, values in rows:
-        for column, shown in failed.get(number, {}).items():
-            values[column - 1 - left] = shown
+        for column, shown in failed.pop(number, {}).items():
+            place = column - 1 - left
+            if 0 <= place < len(values):
+                values[place] = shown
+            else:
+                failed.setdefault(number, {})[column] = shown
         if not any(value != "" for value in values):
             continue
         if table is None:
@@ -71,10 +76,17 @@ def read_excel(stream: IO[bytes], file: str, options: ReadOptions) -> Iterator[R
             yield from (table.fault(number, Flaw(*fault), fatal=True) for fault in faults)
             if faults:
                 return
-        else:
+        elif len(values) == len(table.headers):
             yield table.row(number, values)
+        else:
+            raise Unreadable(
+                f"the workbook is broken: row {number:,} has {len(values):,} cells, and not {len(table.headers):,}"
+            )
     if table is None:
         raise empty
+    # What was never computed holds nothing for calamine, so that it may stand outside of all that was read.
+    for number, cells in sorted(failed.items()):
+        yield table.fault(number, Flaw("", _UNCOMPUTED, tuple(column - 1 - left for column in sorted(cells))[:1]))
 
 
 class _Table(Struct, frozen=True):
@@ -167,7 +179,7 @@ def _cell(value: Value, column: Column) -> str:
     if column.kept or not column.path or isinstance(value, str | bool):
         return _as_text(value)
     if value is None:
-        raise ValueError("holds a formula that was never computed; open the file in a spreadsheet, and save it there")
+        raise ValueError(_UNCOMPUTED)
     if not isinstance(value, int | float):
         if column.kind in _MOMENTS:
             raise ValueError(f"is a date, with which Excel keeps no zone; {_AS_TEXT} as 2026-01-31T12:00:00Z")
