@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -304,8 +305,8 @@ def _mapped(error: Exception, flight: _Flight, session: Session) -> TransportErr
     """Exceptions of aiohttp and of the system as ours; their text is kept, the objects (which hold headers) are not."""
     if isinstance(error, TransportError):
         return error
-    # The text of a ClientResponseError begins with "400", which the server never said.
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    # Their text begins with "400", which the server never said.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError) else str(error)
     said = printable(session.blotted(" ".join(text.split())).removesuffix(" ^"), 200) or type(error).__name__
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         # A handshake that breaks off may be a server that restarts; all else stays as it is.
