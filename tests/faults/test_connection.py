@@ -133,6 +133,8 @@ async def test_a_fresh_request_does_not_touch_the_pool() -> None:
         assert server.connections == 2
         await sending.post(session, BODY)
         assert server.connections == 2
+        await sending.post(session, BODY, fresh=True)
+        assert server.connections == 3
         assert all(f"Authorization: Bearer {TOKEN}\r\n".encode() in request for request in server.requests)
 
 
