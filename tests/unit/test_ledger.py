@@ -315,6 +315,14 @@ def test_no_headers_whatever_break_it_or_stop_it(seed: int) -> None:
         assert ledger.in_flight == len(in_flight)
 
 
+def test_a_reset_before_the_request_was_sent_is_none() -> None:
+    ledger = a_ledger(Limits(user_15min=(10, 900.0)))
+    learn(ledger, {"user-15min": RateLimit(10, 9, UNIX + 500)}, 1_000.0)
+    for ticket in take_all(ledger, 1_000.0):
+        ledger.observe(ticket, {}, 1_000.0)
+    assert ledger.refusal(1_000.0) == WaitUntil(1_900.0, "user-15min")
+
+
 def test_a_reset_in_milliseconds_is_a_reset() -> None:
     ledger = a_ledger()
     headers = {"x-rate-limit-limit": "500", "x-rate-limit-remaining": "0", "x-rate-limit-reset": f"{UNIX + 900}000"}
