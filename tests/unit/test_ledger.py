@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from random import Random
 from typing import Final
@@ -318,7 +319,9 @@ def test_no_headers_whatever_break_it_or_stop_it(seed: int) -> None:
 def test_a_reset_before_the_request_was_sent_is_none() -> None:
     ledger = a_ledger(Limits(user_15min=(10, 900.0)))
     learn(ledger, {"user-15min": RateLimit(10, 9, UNIX + 500)}, 1_000.0)
-    for ticket in take_all(ledger, 1_000.0):
+    tickets = take_all(ledger, 1_000.0)
+    assert len(tickets) == 9
+    for ticket in tickets:
         ledger.observe(ticket, {}, 1_000.0)
     assert ledger.refusal(1_000.0) == WaitUntil(1_900.0, "user-15min")
 
@@ -331,8 +334,6 @@ def test_a_reset_in_milliseconds_is_a_reset() -> None:
 
 
 def test_ten_thousand_accounts_are_small() -> None:
-    import sys  # noqa: PLC0415
-
     app = Window("app-24hour", ServerClock(UNIX))
     ledger = a_ledger(app=app)
     learn(ledger, told((500, 499), app=(50_000, 49_999)))

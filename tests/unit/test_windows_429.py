@@ -148,5 +148,6 @@ def test_a_success_without_headers_from_before_the_reset_is_no_first_contact() -
     desk.learn(400)
     carried = desk.ticket()
     desk.now = 901.0
-    desk.silent(carried)
     assert len(desk.all()) == 1, "others had spent of the window before"
+    desk.silent(carried)
+    assert desk.refused().at is None
