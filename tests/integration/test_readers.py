@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from xmediameta.models import Metadata, Update
-from xmediameta.readers import LINE_LIMIT, Inputs, Reject, Row
+from xmediameta.readers import LINE_LIMIT, Inputs, Reject, Row, split_where
 
 from .reading import lines, read
 
@@ -355,3 +355,15 @@ def test_no_bytes_make_reading_raise(put: Put):
                 seen[type(item)] += 1
                 assert isinstance(item, Row) or str(item).isprintable()
     assert min(seen.values()) > 100
+
+
+@pytest.mark.parametrize("file", ["u.csv", "a: b/u:3.csv", "C:\\u.csv", "s3://bucket/u.parquet", "row 7"])
+@pytest.mark.parametrize(
+    ("unit", "cell"), [("", ""), ("row", ""), ("Sheet1 row", ""), ("'My row' row", ""), ("S row", "'My S'!C3 and D3")]
+)
+def test_a_place_is_taken_apart_again(file: str, unit: str, cell: str):
+    bad = Reject(file=file, line=3, member="", rule="r", unit=unit, cell=cell)
+    assert split_where(bad.where) == (file, 3)
+    if not cell:
+        assert Row(file, 3, Update("1"), {}, unit).where == bad.where
+    assert split_where(file) == (file, None)

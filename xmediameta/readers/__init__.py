@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from .inputs import Inputs
 from .kinds import KINDS, STDIN, Kind, kind_of
-from .rows import LINE_LIMIT, ReadOptions, Reject, Row
+from .rows import LINE_LIMIT, ReadOptions, Reject, Row, split_where
 
-__all__ = ["KINDS", "LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of"]
+__all__ = ["KINDS", "LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of", "split_where"]

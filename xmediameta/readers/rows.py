@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -13,6 +14,13 @@ from xmediameta.text import printable
 LINE_LIMIT: Final = 1 << 20
 BOM: Final = b"\xef\xbb\xbf"
 NOTHING_PASSED: Final[Mapping[str, str]] = {}
+
+
+# `updates.csv:3`, `updates.xlsx: Sheet1 row 3` (of Parquet `row 3`), `updates.xlsx: Sheet1!C3`.
+_PLACE: Final = re.compile(
+    r"(?P<file>.+?)(?::(?P<line>\d{1,15})|: (?:(?!.*: ).+ )?row (?P<row>\d{1,15})"
+    r"|: (?!.*: ).+![A-Z]+(?P<cell>\d{1,15})(?: and [A-Z]+\d{1,15})*)"
+)
 
 
 class Unreadable(Exception):
@@ -113,3 +121,9 @@ def _where(file: str, unit: str, line: int | None) -> str:
     if line is None:
         return name
     return f"{name}: {unit} {line}" if unit else f"{name}:{line}"
+
+
+def split_where(where: str) -> tuple[str, int | None]:
+    """The file, and the line or row, of what `where` says; the whole of it and None for a file alone."""
+    found = _PLACE.fullmatch(where)
+    return (found["file"], int(found["line"] or found["row"] or found["cell"])) if found else (where, None)
