@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from .inputs import Inputs
 from .kinds import KINDS, STDIN, Kind, kind_of
+from .remote import shown as shown_name
 from .rows import LINE_LIMIT, ReadOptions, Reject, Row, split_where
 
-__all__ = ["KINDS", "LINE_LIMIT", "STDIN", "Inputs", "Kind", "ReadOptions", "Reject", "Row", "kind_of", "split_where"]
+__all__ = [
+    "KINDS",
+    "LINE_LIMIT",
+    "STDIN",
+    "Inputs",
+    "Kind",
+    "ReadOptions",
+    "Reject",
+    "Row",
+    "kind_of",
+    "shown_name",
+    "split_where",
+]
