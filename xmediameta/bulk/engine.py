@@ -77,7 +77,9 @@ class Engine:
         self.shelf = Shelf(max(_UNREAD * options.concurrency, _LEAST_UNREAD), self._crew.call_one)
         self._queues = Queues(self._crew.call_one)
         self._source: Source | JournalSource = (
-            Source(updates) if held is None else JournalSource(held, self._queues.away, tell_settled=tell_settled)
+            Source(updates)
+            if held is None
+            else JournalSource(held, self._queues.away, self._queues.out, tell_settled=tell_settled)
         )
         self._endings = Endings(self, sender, self.shelf, self._encode, self._told)
         self.dispatch = Dispatch(

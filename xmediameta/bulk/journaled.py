@@ -65,6 +65,7 @@ class JournalSource:
     Args:
         run: the journal's side of it.
         away: the accounts for which nothing can be sent now; kept up to date by the queues.
+        out: of these, the ones that are stopped: their rows stay where they are.
         tell_settled: whether rows that need no request are told too, first.
 
     Attributes:
@@ -74,11 +75,14 @@ class JournalSource:
 
     waits = True
 
-    __slots__ = ("_away", "_run", "_settled", "_tell_settled", "busy", "error", "given_up")
+    __slots__ = ("_away", "_out", "_run", "_settled", "_tell_settled", "busy", "error", "given_up")
 
-    def __init__(self, run: JournalRun, away: Collection[str | None], *, tell_settled: bool) -> None:
+    def __init__(
+        self, run: JournalRun, away: Collection[str | None], out: Collection[str | None], *, tell_settled: bool
+    ) -> None:
         self._run = run
         self._away = away
+        self._out = out
         self._tell_settled = tell_settled
         self._settled: AsyncIterator[TaskRecord] | None = None
         self.busy = self.given_up = False
@@ -86,8 +90,8 @@ class JournalSource:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more, for any account."""
-        return self.given_up or not (self._tell_settled or self._run.has_work(()))
+        """Whether there is nothing more, for any account that is not stopped."""
+        return self.given_up or not (self._tell_settled or self._run.has_work(self._out))
 
     @property
     def ready(self) -> bool:

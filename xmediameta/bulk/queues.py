@@ -122,7 +122,7 @@ class Queues:
         wake: called when a queue has opened again.
     """
 
-    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some", "stopped")
+    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some", "out", "stopped")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._by_name: dict[str | None, AccountQueue] = {}
@@ -130,6 +130,7 @@ class Queues:
         self._last = 0
         self._wake = wake
         self.away: set[str | None] = set()  # the accounts for which nothing can be sent now
+        self.out: set[str | None] = set()  # of these, the ones that are stopped
         self.stopped = 0  # how many accounts are
         self.forgot_some = False  # whether an account was done with, and not stopped
 
@@ -184,6 +185,7 @@ class Queues:
         """Take a queue out for good: its account is stopped."""
         self.stopped += 1
         self.away.add(queue.name)
+        self.out.add(queue.name)
         if queue.listed:
             self._open.remove(queue)
             queue.listed = False

@@ -115,6 +115,7 @@ def _keep(
     local: bool,
 ) -> Stop | None:
     """Load the run into its journal, and send what is left of it; why nothing was sent, if nothing could be."""
+    _check_results(options, inputs)
     summary.run = kept.name
     summary.journal = None if kept.throw_away else str(kept.path)
     known = fingerprint(options, inputs.names)
@@ -133,12 +134,41 @@ def _keep(
                 )
                 run_in_loop(main, own=options.sandbox)
         if options.results is not None:
-            export(kept.name, str(kept.path), kind=None, output=options.results, only=())
+            _write_results(options.results, kept, reporter, summary)
     except JournalError as error:
         return Stop.of_input(f"{error.message}; nothing was sent", reason="journal-error")
     except InputChanged as error:
         return Stop.of_input(str(error), reason="input-changed")
     return None
+
+
+def _check_results(options: ApplyOptions, inputs: Inputs) -> None:
+    """Refuse results that would be written over an input, or cannot be written; before anything is sent."""
+    if options.results is None or options.results == STDOUT:
+        return
+    path = Path(options.results)
+    for given in inputs.names:
+        if path.exists() and Path(given).exists() and path.samefile(given):
+            raise click.UsageError(f"{options.results}: is an input, and the results would be written over it")
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise click.UsageError(f"--results: cannot be written: {error.strerror or error}") from None
+
+
+def _write_results(output: str, kept: Keeping, reporter: Reporter, summary: Summary) -> None:
+    try:
+        export(kept.name, str(kept.path), kind=None, output=output, only=())
+    except click.ClickException as error:
+        again = "" if kept.throw_away else "; `xmediameta results` writes them again from the journal"
+        summary.stops.append(
+            Stop.of_input(
+                f"the results could not be written: {error.message}{again}", exit_code=4, reason="results-failed"
+            )
+        )
+        return
+    if output != STDOUT:
+        reporter.info(f"results: {output}")
 
 
 def _disagreement(options: ApplyOptions, requests: int, reporter: Reporter, *, local: bool) -> Stop | None:

@@ -52,6 +52,10 @@ def keeping(options: ApplyOptions, throw_away: Path) -> Keeping | None:
             if option:
                 raise click.UsageError(f"{name} needs a journal, and there is none ({why})")
         return None
+    if options.coalesce is not None:
+        raise click.UsageError(
+            "--coalesce goes with --journal none in this version: a journal sends each row in its turn"
+        )
     name = options.run_name or _name(options)
     if options.sandbox and options.journal is None:
         return Keeping(path=throw_away / "journal.db", name=name, throw_away=True)

@@ -11,10 +11,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from xmediameta.bulk.journaled import earlier
 from xmediameta.client import Client
 from xmediameta.credentials import BearerToken
 from xmediameta.errors import ConfigurationError, XMediaMetaError
-from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded
+from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded, State
+from xmediameta.models import Update
 from xmediameta.outcomes import Applied, Failed
 from xmediameta.readers import Inputs, Row
 from xmediameta.sandbox import Sandbox
@@ -114,6 +116,7 @@ async def send_kept(
             stopped = summary.stopped()
             await _ended(held, None if stopped is None else json.dumps(stopped), summary)
         summary.take(await journal.counts(held.record))
+        await _tell_failures(journal, held, reporter)
 
 
 async def _work(
@@ -136,19 +139,12 @@ async def _work(
         status = Status(run, client, summary, left.accounts, lengths)
         view = view_of(status, reporter)
         ticker = asyncio.create_task(tick(view)) if view is not None else None
-        told = 0
         try:
             with interruptible(run, reporter, summary, view, None):
                 async for outcome in run:
                     summary.note(outcome)
                     summary.requests = run.requests
-                    if isinstance(outcome, Failed):
-                        told += 1
-                        if told <= _FAILURES_TOLD:
-                            reporter.error(str(outcome.error), media_id=outcome.id, ref=outcome.ref)
-                        elif told == _FAILURES_TOLD + 1:
-                            reporter.error("further failures are not told one by one: see `xmediameta results`")
-                    elif isinstance(outcome, Applied) and outcome.warnings:
+                    if isinstance(outcome, Applied) and outcome.warnings:
                         said = "; ".join(warning.said() for warning in outcome.warnings)
                         reporter.warn(f"media {outcome.id}: applied, and X says: {said}", ref=outcome.ref)
         except ConfigurationError:
@@ -162,6 +158,22 @@ async def _work(
                 view.close()
             summary.seconds = time.monotonic() - started
             summary.requests, summary.retries = run.requests, run.retries
+
+
+async def _tell_failures(journal: Journal, held: JournalRun, reporter: Reporter) -> None:
+    """Say what failed in this sitting, up to a bound, and where it stands in the input."""
+    since, told = held.record.started_at or "", 0
+    failed: tuple[State, ...] = ("failed",)
+    async for record in await journal.results(held.record, failed):
+        if (record.settled_at or "") < since:
+            continue
+        told += 1
+        if told > _FAILURES_TOLD:
+            reporter.error("further failures are not told one by one: `xmediameta results --only failed` lists them")
+            return
+        outcome = earlier(record)
+        if isinstance(outcome, Failed):
+            reporter.error(f"{record.source or record.id}: {outcome.error}", media_id=outcome.id, ref=outcome.ref)
 
 
 async def _ended(held: JournalRun, stopped: str | None, summary: Summary) -> None:
@@ -189,13 +201,16 @@ async def _started(
 
 
 def incoming(options: ApplyOptions, inputs: Inputs) -> Iterator[Incoming]:
-    """The rows of an input as the journal takes them; invalid ones, if they are to be skipped, are left out."""
+    """The rows of an input as the journal takes them, the invalid ones that are skipped as well."""
     for item in inputs.rows():
         if isinstance(item, Row):
             body = encode(item.update, strict=options.strict)
             yield Incoming(update=item.update, body=body, source=item.where, passed=item.passed or None)
         elif item.fatal or not options.skip_invalid:
             raise InputChanged(str(item))
+        else:
+            where = item.file if item.line is None else f"{item.file}:{item.line}"
+            yield Incoming(update=Update(""), body=None, source=where, fault=(item.member, item.rule))
 
 
 def told(left: Left, reporter: Reporter) -> None:
