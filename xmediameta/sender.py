@@ -239,8 +239,7 @@ class Sender:
                 log.info("another credential for %s", named(account.name), extra=extras(account.name, entry, error))
                 return Retry(0.0), error
         except XMediaMetaError as worse:
-            error = copy.copy(worse)  # all who waited for it are told the same one
-            error.__cause__ = worse.__cause__
+            error = worse
             error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
         else:
             if account.stop is not None and isinstance(account.stop.error, AuthError):

@@ -292,6 +292,23 @@ async def test_the_client_is_closed_with_work_in_flight() -> None:
         assert "closed" in repr(one)
 
 
+async def test_what_a_closed_transport_ends_stops_no_account(caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox(limit=None, app_limit=None) as sandbox, quick_client(sandbox, concurrency=4) as one:
+        await one.create("1", CAT)
+        for media_id in ("2", "3"):
+            sandbox.script(media_id, ["hang"])
+        collecting = asyncio.create_task(drained(one.bulk(updates(2, start=2))))
+        while sandbox.counts.faults.get("hang", 0) < 2:
+            await asyncio.sleep(0.001)
+        assert one._sender is not None
+        await one._sender.transport.close()
+        outcomes, error = await collecting
+        assert isinstance(error, ClientClosed)
+        assert {outcome.reason for outcome in outcomes if isinstance(outcome, NotSent)} == {"closed"}
+        assert not any(account.stopped for account in one._sender.accounts.known())
+    assert caplog.records == []
+
+
 def test_one_client_in_two_loops() -> None:
     one = Client(TOKEN, base_url=f"http://127.0.0.1:{unused_port()}", retry=RetryPolicy(attempts=1))
 

@@ -139,6 +139,33 @@ async def test_five_attempts_with_full_jitter_between_them(fake: Fake) -> None:
     assert max(last) > 2.5
 
 
+@pytest.mark.looptime
+async def test_what_a_retry_took_of_the_quota_comes_back_with_its_success(fake: Fake) -> None:
+    seen: set[str] = set()
+
+    def server(_now: float, media_id: str):
+        first = media_id not in seen and int(media_id) < 50
+        seen.add(media_id)
+        return reply(503) if first or int(media_id) == 99 else applied(media_id)
+
+    fake(server)
+    async with offline() as one:
+        await one.create("60", CAT)
+        assert one._sender is not None
+        quota = one._sender.quota
+        await one.create("1", CAT)
+        assert quota.level == 500
+        with pytest.raises(ServerFault):
+            await one.create("99", CAT)
+        assert quota.level == 500 - 4 * 5
+        for number in range(2, 12):
+            await one.create(str(number), CAT)
+        assert quota.level == 480
+        for number in range(70, 90):
+            await one.create(str(number), CAT)
+        assert quota.level == 500
+
+
 # 403
 
 

@@ -162,6 +162,24 @@ async def test_a_stop_lets_one_probe_through_per_minute_and_heals(
 
 
 @pytest.mark.looptime
+async def test_a_stop_is_told_anew_each_time_and_keeps_nothing_of_the_first(fake: Fake) -> None:
+    fake(lambda _now, _id: reply(402, {"title": "No"}))
+    errors: list[CreditsDepleted] = []
+    async with offline() as one:
+        for media_id in "123":
+            with pytest.raises(CreditsDepleted) as caught:
+                await one.create(media_id, CAT, ref=f"row {media_id}")
+            errors.append(caught.value)
+        assert one._sender is not None
+        (account,) = one._sender.accounts.known()
+        assert account.group.stop is not None
+        kept = account.group.stop.error
+    assert len({id(error) for error in (*errors, kept)}) == 4
+    assert [(error.media_id, error.ref) for error in errors] == [(n, f"row {n}") for n in "123"]
+    assert (kept.media_id, kept.ref, kept.__traceback__) == (None, None, None)
+
+
+@pytest.mark.looptime
 async def test_accounts_of_one_app_are_out_of_money_together(fake: Fake) -> None:
     net = fake(lambda _now, _id: reply(402))
     auth = {name: BearerToken(f"token-of-{name}-0123456789", app="mine") for name in "ab"}
