@@ -62,11 +62,16 @@ def serve() -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one, and a clean environment with a token."""
+def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one, and a clean environment with a token.
+
+    Processes that a test starts inherit it: what is sent by mistake reaches nobody, and journals lie in a folder of
+    the test's own.
+    """
     monkeypatch.chdir(tmp_path)
-    for name in ("XMEDIAMETA_BASE_URL", "XMEDIAMETA_JOURNAL", "XMEDIAMETA_ASK_ABOVE"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("XMEDIAMETA_ASK_ABOVE", raising=False)
+    monkeypatch.setenv("XMEDIAMETA_BASE_URL", "https://nowhere.invalid")
+    monkeypatch.setenv("XMEDIAMETA_JOURNAL", str(tmp_path_factory.mktemp("kept") / "journal.db"))
     monkeypatch.setenv("XMEDIAMETA_TOKEN", TOKEN)
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path

@@ -17,7 +17,7 @@ from xmediameta.credentials import BearerToken
 from xmediameta.errors import ConfigurationError, XMediaMetaError
 from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded, State
 from xmediameta.models import Update
-from xmediameta.outcomes import Applied, Failed
+from xmediameta.outcomes import Applied
 from xmediameta.readers import Inputs, Row
 from xmediameta.sandbox import Sandbox
 from xmediameta.text import counted
@@ -26,12 +26,11 @@ from xmediameta.wire import encode
 from .keeping import Keeping
 from .options import ApplyOptions
 from .progress import Status
-from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, interruptible, tick, view_of
+from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, interruptible, tell, tick, view_of
 from .say import Reporter
 from .summary import Summary
 
 SANDBOX_PLACE: Final = "sandbox"
-_FAILURES_TOLD: Final = 20
 
 
 class InputChanged(Exception):
@@ -116,7 +115,7 @@ async def send_kept(
             stopped = summary.stopped()
             await _ended(held, None if stopped is None else json.dumps(stopped), summary)
         summary.take(await journal.counts(held.record))
-        await _tell_failures(journal, held, reporter)
+        await _tell_failures(journal, held, reporter, summary)
 
 
 async def _work(
@@ -144,9 +143,8 @@ async def _work(
                 async for outcome in run:
                     summary.note(outcome)
                     summary.requests = run.requests
-                    if isinstance(outcome, Applied) and outcome.warnings:
-                        said = "; ".join(warning.said() for warning in outcome.warnings)
-                        reporter.warn(f"media {outcome.id}: applied, and X says: {said}", ref=outcome.ref)
+                    if isinstance(outcome, Applied):
+                        tell(f"media {outcome.id}", outcome, 0, reporter, summary)
         except ConfigurationError:
             raise
         except XMediaMetaError as error:
@@ -160,20 +158,14 @@ async def _work(
             summary.requests, summary.retries = run.requests, run.retries
 
 
-async def _tell_failures(journal: Journal, held: JournalRun, reporter: Reporter) -> None:
+async def _tell_failures(journal: Journal, held: JournalRun, reporter: Reporter, summary: Summary) -> None:
     """Say what failed in this sitting, up to a bound, and where it stands in the input."""
-    since, told = held.record.started_at or "", 0
+    since, nth = held.record.started_at or "", 0
     failed: tuple[State, ...] = ("failed",)
     async for record in await journal.results(held.record, failed):
-        if (record.settled_at or "") < since:
-            continue
-        told += 1
-        if told > _FAILURES_TOLD:
-            reporter.error("further failures are not told one by one: `xmediameta results --only failed` lists them")
-            return
-        outcome = earlier(record)
-        if isinstance(outcome, Failed):
-            reporter.error(f"{record.source or record.id}: {outcome.error}", media_id=outcome.id, ref=outcome.ref)
+        if (record.settled_at or "") >= since:
+            nth += 1
+            tell(record.source or f"media {record.id}", earlier(record), nth, reporter, summary)
 
 
 async def _ended(held: JournalRun, stopped: str | None, summary: Summary) -> None:

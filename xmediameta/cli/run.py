@@ -164,7 +164,7 @@ async def _collect(run: BulkRun, feed: Feed, reporter: Reporter, summary: Summar
                 summary.stops.append(Stop.of_results(error))
                 run.stop()
                 continue
-            _tell(row, outcome, reporter, summary)
+            tell(row.where, outcome, summary.counts.failed, reporter, summary)
     except ConfigurationError:
         raise
     except XMediaMetaError as error:
@@ -173,20 +173,26 @@ async def _collect(run: BulkRun, feed: Feed, reporter: Reporter, summary: Summar
         summary.stops.append(Stop.of_results(error))
 
 
-def _tell(row: Row, outcome: Outcome, reporter: Reporter, summary: Summary) -> None:
-    """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success."""
+def tell(where: str, outcome: Outcome, nth: int, reporter: Reporter, summary: Summary) -> None:
+    """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success.
+
+    Args:
+        where: the row in its input.
+        nth: which failure it is.
+    """
     if isinstance(outcome, Failed):
-        failed, error = summary.counts.failed, outcome.error
-        if failed <= _FAILURES_TOLD:
-            reporter.error(f"{row.where}: {without_advice(error)}", media_id=outcome.id, ref=outcome.ref)
+        error = outcome.error
+        if nth <= _FAILURES_TOLD:
+            reporter.error(f"{where}: {without_advice(error)}", media_id=outcome.id, ref=outcome.ref)
             if error.advice and error.advice not in summary.advice:
                 summary.advice.add(error.advice)
                 reporter.info(error.advice)
-        elif failed == _FAILURES_TOLD + 1:
-            reporter.error("further failures are counted, and not told one by one; --results PATH lists them")
+        elif nth == _FAILURES_TOLD + 1:
+            lists = "--results PATH" if summary.run is None else "`xmediameta results --only failed`"
+            reporter.error(f"further failures are counted, and not told one by one; {lists} lists them")
     elif isinstance(outcome, Applied) and outcome.warnings:
         said = "; ".join(warning.said() for warning in outcome.warnings)
-        reporter.warn(f"{row.where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
+        reporter.warn(f"{where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
 
 
 def view_of(status: Status, reporter: Reporter) -> View | None:
