@@ -9,6 +9,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -233,3 +234,16 @@ def _zipped(parts: dict[str, str] | dict[str, bytes] | dict[str, str | bytes]) -
         for name, content in parts.items():
             archive.writestr(name, content)
     return sink.getvalue()
+
+
+FORMATS: dict[str, Callable[[Rows], bytes]] = {
+    "u.xlsx": lambda rows: xlsx({"Sheet1": rows}),
+    "u.xlsm": lambda rows: xlsx({"Sheet1": rows}, prefix="x", absolute=True),
+    "u.ods": ods, "u.xlsb": xlsb, "u.xls": xls, "small.xls": lambda rows: xls(rows, small=True),
+}  # fmt: skip
+
+
+def put(rows: Rows, name: str = "u.xlsx", **more: Rows) -> str:
+    """Write a workbook of the format that its name tells; `more` are further sheets of an .xlsx."""
+    Path(name).write_bytes(FORMATS[name](rows) if not more else xlsx({"Sheet1": rows, **more}))
+    return name
