@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .errors import UsageCapped as UsageCapped
     from .errors import XMediaMetaError as XMediaMetaError
     from .gate import Wait as Wait
+    from .journal import Journal as Journal
     from .ledger import Limits as Limits
     from .limits import RateLimit as RateLimit
     from .members import AllowDownloadStatus as AllowDownloadStatus
@@ -76,6 +77,9 @@ if TYPE_CHECKING:
     from .outcomes import Outcome as Outcome
     from .outcomes import Unchanged as Unchanged
     from .problems import Problem as Problem
+    from .reckon import AccountEstimate as AccountEstimate
+    from .reckon import Estimate as Estimate
+    from .reckon import estimate as estimate
     from .sandbox import Sandbox as Sandbox
     from .sender import Stats as Stats
 
@@ -91,6 +95,7 @@ _HOMES = {
         "ReconnectRequired RequestTimedOut ServerFault TransportError Unauthorized UnreadableResponse UpdateForbidden "
         "UpdateRejected UsageCapped XMediaMetaError"
     ),
+    "reckon": "AccountEstimate Estimate estimate",
     "gate": "Wait",
     "limits": "RateLimit",
     "members": (
@@ -103,11 +108,13 @@ _HOMES = {
     "problems": "Problem",
     "sandbox": "Sandbox",
     "sender": "Stats",
+    "journal": "Journal",
     "ledger": "Limits",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AccountEstimate",
     "AccountForbidden",
     "AccountSuspended",
     "AllowDownloadStatus",
@@ -130,10 +137,12 @@ __all__ = [
     "CreditsDepleted",
     "DomainRestrictions",
     "EndpointNotFound",
+    "Estimate",
     "Failed",
     "FoundMediaOrigin",
     "GeoRestrictions",
     "InvalidUpdate",
+    "Journal",
     "JournalError",
     "Limits",
     "ManagementInfo",
@@ -173,6 +182,7 @@ __all__ = [
     "UsageCapped",
     "Wait",
     "XMediaMetaError",
+    "estimate",
     "retry_if_verdict",
     "wait_for_verdict",
 ]

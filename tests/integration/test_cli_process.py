@@ -190,6 +190,7 @@ def terminal(argv: list[str], answer: bytes | signal.Signals | None = None) -> t
                 break
             shown += block
             if answer is not None and b"[y/N]" in shown:
+                time.sleep(0.3)  # a signal between the prompt and the first look for input is only seen at the next
                 process.send_signal(answer) if isinstance(answer, signal.Signals) else os.write(leader, answer)
                 answer = None
     finally:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.virtual import Scenario, run
-from xmediameta.estimate import estimate
 from xmediameta.ledger import Limits
+from xmediameta.reckon import estimate
 
 LATENCY = 0.5
 

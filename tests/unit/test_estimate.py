@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from xmediameta.errors import ConfigurationError
-from xmediameta.estimate import Estimate, estimate
 from xmediameta.ledger import NO_LIMITS, Limits
+from xmediameta.reckon import Estimate, estimate
 
 
 def test_nothing_takes_no_time() -> None:

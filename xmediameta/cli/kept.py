@@ -201,8 +201,7 @@ def incoming(options: ApplyOptions, inputs: Inputs) -> Iterator[Incoming]:
         elif item.fatal or not options.skip_invalid:
             raise InputChanged(str(item))
         else:
-            where = item.file if item.line is None else f"{item.file}:{item.line}"
-            yield Incoming(update=Update(""), body=None, source=where, fault=(item.member, item.rule))
+            yield Incoming(update=Update(""), body=None, source=item.where, fault=(item.member, item.rule))
 
 
 def told(left: Left, reporter: Reporter) -> None:

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xmediameta.estimate import estimate
 from xmediameta.journal import Journal, RunRecord, State
+from xmediameta.reckon import estimate
 from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
 from xmediameta.report.problem import ProblemGroup
 from xmediameta.text import counted, printable
