@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.readme import block, run_python, run_shell
-from xmediameta import Client, CreditsDepleted, Metadata, Sandbox, Update
+from xmediameta import Client, CreditsDepleted, Journal, Metadata, Sandbox, Update
 
 CAT = "1146654567674912769"
 DOG = "1146654567674912770"
@@ -65,6 +65,20 @@ async def test_journal(
         assert sorted(capsys.readouterr().out.splitlines()) == outcomes
     assert sandbox.counts.requests == 2
     assert (tmp_path / "runs.db").exists()
+
+
+async def test_open_journal(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with await Journal.open(tmp_path / "runs.db") as journal, Client("TOKEN") as client:
+        for name in ("one", "two"):
+            run = client.bulk([Update(CAT, Metadata.of(alt_text="A dancing cat"))], journal=journal, run=name)
+            async with run as outcomes:
+                assert [outcome.id async for outcome in outcomes] == [CAT]
+    assert sandbox.counts.requests == 1
+
+
+async def test_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    await run_python(block("python", "estimate"))
+    assert capsys.readouterr().out == block("text", "estimate").text
 
 
 async def test_invalid(capsys: pytest.CaptureFixture[str]) -> None:
