@@ -23,7 +23,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from . import __version__
-from .address import checked_base_url, is_loopback
 from .body import read_body
 from .credentials import Secret
 from .errors import (
@@ -39,7 +38,7 @@ from .proxy import environment_proxy
 from .text import printable
 from .wire import PATH
 
-__all__ = ["Answer", "Session", "Transport", "checked_base_url", "is_loopback"]
+__all__ = ["Answer", "Session", "Transport"]
 
 _BLOT: Final = "****"
 # Anything shorter would blot out words of a message; X's tokens have 50 characters and more.

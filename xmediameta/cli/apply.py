@@ -14,22 +14,23 @@ from typing import Any, Final
 import click
 import msgspec
 
+from xmediameta.address import checked_base_url, is_loopback
 from xmediameta.credentials import BearerToken
 from xmediameta.errors import JournalError
 from xmediameta.readers import STDIN, Inputs, ReadOptions
 from xmediameta.text import counted, printable
-from xmediameta.transport import checked_base_url, is_loopback
 
 from .auth import credentials, without_credential
-from .check import Checked, Rejects, check
+from .check import Checked, Rejects, check, refuse_input
 from .export import export
 from .keeping import Keeping, fingerprint, keeping
 from .kept import InputChanged, incoming, load_run, send_kept, told
 from .looping import run_in_loop
 from .options import PRICE_DATE, ApplyOptions
 from .results import STDOUT, Results
-from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, send
+from .run import send
 from .say import Reporter, lasting, money
+from .sending import SANDBOX_LIMIT, SANDBOX_WINDOW, bound
 from .summary import Stop, Summary
 
 SAMPLE: Final = Path(__file__).with_name("sample.jsonl")
@@ -146,12 +147,9 @@ def _check_results(options: ApplyOptions, inputs: Inputs) -> None:
     """Refuse results that would be written over an input, or cannot be written; before anything is sent."""
     if options.results is None or options.results == STDOUT:
         return
-    path = Path(options.results)
-    for given in inputs.names:
-        if path.exists() and Path(given).exists() and path.samefile(given):
-            raise click.UsageError(f"{options.results}: is an input, and the results would be written over it")
+    refuse_input(options.results, inputs.names, "the results")
     try:
-        path.open("ab").close()
+        Path(options.results).open("ab").close()
     except OSError as error:
         raise click.UsageError(f"--results: cannot be written: {error.strerror or error}") from None
 

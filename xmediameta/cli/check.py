@@ -120,11 +120,20 @@ def new_file(name: str, inputs: tuple[str, ...], what: str) -> IO[bytes]:
         click.UsageError: it is one of the inputs.
         OSError: it cannot be opened.
     """
+    refuse_input(name, inputs, what)
+    return Path(name).open("w+b")
+
+
+def refuse_input(name: str, inputs: tuple[str, ...], what: str) -> None:
+    """Refuse to write over an input.
+
+    Raises:
+        click.UsageError: the file is one of the inputs.
+    """
     path = Path(name)
     for given in inputs:
         if path.exists() and Path(given).exists() and path.samefile(given):
             raise click.UsageError(f"{name}: is an input, and {what} would be written over it")
-    return path.open("w+b")
 
 
 def _record(reject: Reject) -> dict[str, Any]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack
 from typing import Final
 
 from msgspec import Struct
@@ -19,15 +16,13 @@ from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded, S
 from xmediameta.models import Update
 from xmediameta.outcomes import Applied
 from xmediameta.readers import Inputs, Row
-from xmediameta.sandbox import Sandbox
 from xmediameta.text import counted
 from xmediameta.wire import encode
 
 from .keeping import Keeping
 from .options import ApplyOptions
-from .progress import Status
-from .run import SANDBOX_LIMIT, SANDBOX_WINDOW, bound, interruptible, tell, tick, view_of
 from .say import Reporter
+from .sending import bound, client_of, shown, tell
 from .summary import Summary
 
 SANDBOX_PLACE: Final = "sandbox"
@@ -43,12 +38,10 @@ class Left(Struct, frozen=True, kw_only=True):
     Attributes:
         loaded: what loading changed.
         counts: rows by account and state.
-        spent: requests of the run in earlier sittings.
     """
 
     loaded: Loaded
     counts: list[Counted]
-    spent: int
 
     @property
     def requests(self) -> int:
@@ -69,7 +62,7 @@ async def load_run(options: ApplyOptions, inputs: Inputs, kept: Keeping, fingerp
     """
     async with await Journal.open(kept.path) as journal:
         run = await _started(options, journal, kept, incoming(options, inputs), fingerprint)
-        left = Left(loaded=run.loaded, counts=await journal.counts(run.record), spent=run.record.requests)
+        left = Left(loaded=run.loaded, counts=await journal.counts(run.record))
         await run.aclose()
         return left
 
@@ -93,24 +86,10 @@ async def send_kept(
         ConfigurationError: an option that the client refuses; nothing was sent.
         JournalError: the journal cannot be used; nothing was sent.
     """
-    async with AsyncExitStack() as stack:
-        base_url, lengths = options.base_url, {}
-        if options.sandbox:
-            sandbox = await stack.enter_async_context(Sandbox(limit=SANDBOX_LIMIT, window=SANDBOX_WINDOW))
-            base_url, lengths = sandbox.url, {"user-15min": SANDBOX_WINDOW}
-        client = await stack.enter_async_context(
-            Client(
-                credentials,
-                base_url=base_url,
-                concurrency=options.concurrency,
-                pace=options.pace,
-                strict=options.strict,
-            )
-        )
-        journal = await stack.enter_async_context(await Journal.open(kept.path))
+    async with client_of(options, credentials) as client, await Journal.open(kept.path) as journal:
         held = await _started(options, journal, kept, rows, fingerprint)
         try:
-            await _work(options, client, held, left, reporter, summary, lengths)
+            await _work(options, client, held, left, reporter, summary)
         finally:
             stopped = summary.stopped()
             await _ended(held, None if stopped is None else json.dumps(stopped), summary)
@@ -119,15 +98,8 @@ async def send_kept(
 
 
 async def _work(
-    options: ApplyOptions,
-    client: Client,
-    held: JournalRun,
-    left: Left,
-    reporter: Reporter,
-    summary: Summary,
-    lengths: dict[str, float],
+    options: ApplyOptions, client: Client, held: JournalRun, left: Left, reporter: Reporter, summary: Summary
 ) -> None:
-    started = time.monotonic()
     async with client.bulk(
         (),
         journal=held,
@@ -135,11 +107,8 @@ async def _work(
         max_requests=bound(options),
         max_duration=options.max_duration,
     ) as run:
-        status = Status(run, client, summary, left.accounts, lengths)
-        view = view_of(status, reporter)
-        ticker = asyncio.create_task(tick(view)) if view is not None else None
         try:
-            with interruptible(run, reporter, summary, view, None):
+            with shown(options, client, run, left.accounts, reporter, summary):
                 async for outcome in run:
                     summary.note(outcome)
                     summary.requests = run.requests
@@ -149,13 +118,6 @@ async def _work(
             raise
         except XMediaMetaError as error:
             summary.note_stop(error)
-        finally:
-            if ticker is not None:
-                ticker.cancel()
-            if view is not None:
-                view.close()
-            summary.seconds = time.monotonic() - started
-            summary.requests, summary.retries = run.requests, run.retries
 
 
 async def _tell_failures(journal: Journal, held: JournalRun, reporter: Reporter, summary: Summary) -> None:

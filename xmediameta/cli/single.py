@@ -24,8 +24,8 @@ from .auth import credentials, without_credential
 from .looping import run_in_loop
 from .options import Connection
 from .results import found
-from .run import SANDBOX_LIMIT, SANDBOX_WINDOW
 from .say import Reporter
+from .sending import SANDBOX_LIMIT, SANDBOX_WINDOW
 from .summary import Stop
 
 FLAGS: Final = frozenset(
