@@ -174,3 +174,10 @@ def test_keep(old: str, new: str, expected: str, known: int) -> None:
 )
 def test_of_a_run_that_had_ended_only_failures_are_kept(old: str, new: str, expected: str) -> None:
     assert kept(old, new, applied=False)[0] == expected
+
+
+def test_what_expired_without_a_deadline_of_its_own_has_a_new_chance_with_one() -> None:
+    """It shared the request, and the deadline, of an equal row."""
+    old = [Link(1, b"a", "expired"), Link(2, b"b")]
+    assert keep(old, [Link(11, b"a", send_before=5.0), Link(12, b"b")], applied=True).pairs == []
+    assert keep(old, [Link(11, b"a"), Link(12, b"b")], applied=True).pairs == [(11, 1)]

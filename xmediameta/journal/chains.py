@@ -135,17 +135,17 @@ def keep(old: Sequence[Link], new: Sequence[Link], *, applied: bool) -> Kept:
             return Kept([(other.task, one.task)], 1)
         return _KNOWN
     known = sum((Counter(link.digest for link in old) & Counter(link.digest for link in new)).values())
-    ended: dict[tuple[bytes, float | None], deque[Link]] = {}
+    # What expired has a new chance with another send_before; a failure does not ask for it.
+    ended: dict[tuple[object, ...], deque[Link]] = {}
     for link in old:
-        if link.state in {"failed", "expired"}:
-            # What expired has a new chance with another send_before; a failure does not ask for it.
-            ended.setdefault((link.digest, link.send_before if link.state == "expired" else None), deque()).append(link)
+        if link.state == "failed":
+            ended.setdefault((link.digest,), deque()).append(link)
+        elif link.state == "expired":
+            ended.setdefault((link.digest, link.send_before), deque()).append(link)
     pairs: list[tuple[int, int]] = []
     leading: list[Link] = []
     for link in new:
-        former = ended.get((link.digest, None)) or (
-            ended.get((link.digest, link.send_before)) if link.send_before is not None else None
-        )
+        former = ended.get((link.digest,)) or ended.get((link.digest, link.send_before))
         if former:
             pairs.append((link.task, former.popleft().task))
         else:

@@ -266,7 +266,7 @@ class Loading:
         member, rule = row.fault or ("", "is not valid")
         problem = json.dumps({"member": member, "rule": rule})
         update = row.update
-        shown = printable(str(update.id), _LONGEST_ID)
+        shown = printable(str(update.id), _LONGEST_ID)[:_LONGEST_ID]
         passed = _passed(row.passed) if row.passed else None
         source = _storable(row.source)
         return (account, shown, _storable(update.ref), source, passed, None, None, problem, None, None, task)

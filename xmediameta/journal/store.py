@@ -6,6 +6,7 @@ there or it is not. Loading is in `loading`, what a start decides in `settling`,
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from xmediameta.text import printable
 
 from .file import JournalFile, now_text
 from .loading import Loading
-from .records import Counted, Loaded, RunRecord, State, TaskRecord
+from .records import STATES, Counted, Loaded, RunRecord, State, TaskRecord
 from .schema import beyond, first, seq_of
 from .settling import settle_load
 from .work import Work
@@ -34,15 +35,18 @@ _TASK: Final = (
     " coalesce(outcome.attempts, 0), outcome.status, outcome.error, outcome.problem, outcome.transaction_id,"
     " outcome.settled_at, task.passed, task.body, task.send_before"
 )
-_RANGE: Final = "WHERE task.task > :after AND task.task < :beyond"
 _ALL_TASKS: Final = (
-    f"{_TASK} FROM task JOIN account USING (account) LEFT JOIN outcome ON outcome.task = task.task {_RANGE}"
+    f"{_TASK} FROM task JOIN account USING (account) LEFT JOIN outcome ON outcome.task = task.task"
+    " WHERE task.task > :after AND task.task < :beyond"
+    " AND coalesce(outcome.state, 'pending') IN (SELECT value FROM json_each(:states))"
+    " ORDER BY task.task LIMIT :most"
 )
+# Where no pending row is asked for, the rows that have ended are looked through, which are much smaller.
 _ENDED_TASKS: Final = (
     f"{_TASK} FROM outcome CROSS JOIN task ON task.task = outcome.task JOIN account USING (account)"
     " WHERE outcome.task > :after AND outcome.task < :beyond"
+    " AND outcome.state IN (SELECT value FROM json_each(:states)) ORDER BY outcome.task LIMIT :most"
 )
-_NEXT_TASKS: Final = "ORDER BY 1 LIMIT :most"
 
 
 class Store:
@@ -211,14 +215,10 @@ class Store:
         Raises:
             JournalError: the load is no longer that of a run: its input was loaded anew.
         """
-        values: dict[str, Any] = {"after": first(load) + after, "beyond": beyond(load), "most": most}
-        statement = _ALL_TASKS if not states or "pending" in states else _ENDED_TASKS
-        if states:
-            values |= {f"state{n}": state for n, state in enumerate(states)}
-            statement += (
-                f" AND coalesce(outcome.state, 'pending') IN ({', '.join(f':state{n}' for n in range(len(states)))})"
-            )
-        rows = self._file.db.execute(f"{statement} {_NEXT_TASKS}", values).fetchall()
+        chosen = json.dumps(states or STATES)
+        values = {"after": first(load) + after, "beyond": beyond(load), "most": most, "states": chosen}
+        statement = _ENDED_TASKS if states and "pending" not in states else _ALL_TASKS
+        rows = self._file.db.execute(statement, values).fetchall()
         if len(rows) < most and self._file.one("SELECT run FROM run WHERE load = ?", load) is None:
             raise JournalError("the input of the run was loaded anew by another process meanwhile")
         return [_task(row) for row in rows]
