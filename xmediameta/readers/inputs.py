@@ -6,13 +6,15 @@ temporary file, and a regular file is watched: what was checked must be what is 
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import stat
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Final, Self, cast
+from typing import IO, Any, BinaryIO, Final, Self, cast
 
 from .kinds import STDIN, STREAM_READERS, Kind, file_reader, kind_of
 from .packed import unpacked
@@ -20,6 +22,8 @@ from .remote import Remote, is_uri, resolve, shown
 from .rows import BOM, ReadOptions, Reject, Row, Stream, Unreadable
 
 _KEPT_IN_MEMORY: Final = 8 << 20
+_BLOCK: Final = 1 << 18
+_LOOK_UP: Final = 1.0
 _CHANGED: Final = "was changed after it had been checked; nothing more of it is sent: run the same again"
 _MAGIC: Final = (
     (b"\xff\xfe", "is in UTF-16; save it as UTF-8"),
@@ -140,11 +144,29 @@ class Inputs:
         """A copy of what can be read once only."""
         spool = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - close() closes it
         self._held.callback(spool.close)
-        while block := source.read(1 << 18):
+        for block in _blocks(source):
             spool.write(block)
         spool.seek(0)
         self._spools[index] = cast("IO[bytes]", spool)
         return self._spools[index]
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    """What a pipe gives, as it comes.
+
+    A signal that arrives while data is being copied is seen only once Python runs again, so each block is one system
+    call, and a wait for the next ends every second: a buffered read of a pipe that has fallen silent would never end.
+    """
+    raw: Any = getattr(source, "raw", source)
+    waitable = os.name == "posix" and isinstance(raw, io.FileIO)
+    while True:
+        if waitable and not select.select([raw], [], [], _LOOK_UP)[0]:
+            continue
+        block = raw.read(_BLOCK)
+        if block:
+            yield block
+        elif block is not None:  # None: another process made the pipe non-blocking, and nothing is there yet
+            return
 
 
 def _checked_start(stream: Stream) -> Stream:
