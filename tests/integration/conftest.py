@@ -6,12 +6,15 @@ import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from xmediameta.sandbox import Sandbox
+
+from .reading import Put
 
 # pytest-asyncio looks for a current loop before its first test; before Python 3.14 asyncio makes one for the asking
 # when none was ever set, and nobody closes it: with warnings as errors it fails whatever test it is collected in.
@@ -20,6 +23,18 @@ asyncio.set_event_loop(None)
 TOKEN = "canary-4b1d-token"
 MEDIA_ID = "1146654567674912769"
 METADATA = {"alt_text": {"text": "A dancing cat"}}
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Writes a file into an empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        return name
+
+    return write
 
 
 @dataclass

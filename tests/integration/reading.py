@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from xmediameta.models import Update
 from xmediameta.readers import Inputs, Kind, ReadOptions, Reject, Row
+
+Put = Callable[[str, bytes], str]  # the fixture `put`
 
 
 def read(*names: object, kind: Kind | None = None, stdin: bytes | None = None, **options: Any) -> list[Row | Reject]:

@@ -8,7 +8,6 @@ import os
 import random
 import threading
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from xmediameta.models import Metadata, Update
 from xmediameta.readers import LINE_LIMIT, Inputs, Reject, Row, split_where
 
-from .reading import lines, read
+from .reading import Put, lines, read
 
 GOOD = b'{"id":"1","metadata":{"alt_text":{"text":"a"}}}'
 BOTH_LISTS = (
@@ -24,21 +23,6 @@ BOTH_LISTS = (
     b'{"whitelisted_country_codes":["us"],"blacklisted_country_codes":["us"]}}}'
 )
 BOM = b"\xef\xbb\xbf"
-
-Put = Callable[[str, bytes], str]
-
-
-@pytest.fixture
-def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Writes a file into an empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(name: str, content: bytes) -> str:
-        (tmp_path / name).write_bytes(content)
-        return name
-
-    return write
-
 
 # JSONL
 

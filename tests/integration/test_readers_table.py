@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from xmediameta.models import Metadata, Update
 from xmediameta.readers import LINE_LIMIT, Reject, Row
 
-from .reading import lines, read
+from .reading import Put, lines, read
 
 BOM = b"\xef\xbb\xbf"
-
-Put = Callable[[str, bytes], str]
-
-
-@pytest.fixture
-def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Writes a file into an empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(name: str, content: bytes) -> str:
-        (tmp_path / name).write_bytes(content)
-        return name
-
-    return write
 
 
 def test_csv_as_rfc_4180_has_it(put: Put):
