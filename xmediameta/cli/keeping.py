@@ -65,13 +65,16 @@ def keeping(options: ApplyOptions, throw_away: Path) -> Keeping | None:
 def fingerprint(options: ApplyOptions, names: tuple[str, ...]) -> str | None:
     """What tells whether an input has changed: its bytes, and how they are read. None for what cannot be read twice."""
     tag = hashlib.blake2b(digest_size=16)
-    how = (options.kind, options.passed, sorted(options.renames.items()), options.strict, options.coalesce)
+    how = (options.kind, options.passed, sorted(options.renames.items()), options.strict, options.skip_invalid)
     tag.update(repr(how).encode())
     for name in names:
         if name == STDIN or "://" in name:
             return None
+        path = Path(name)
+        if not path.is_file():
+            return None  # a pipe gives what it holds only once
         try:
-            with Path(name).open("rb") as file:
+            with path.open("rb") as file:
                 while piece := file.read(_PIECE):
                     tag.update(piece)
         except OSError:
