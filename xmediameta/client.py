@@ -213,6 +213,8 @@ class Client:
             retry_failed: send again what failed in an earlier sitting of the run.
             force: send what is unchanged too.
         """
+        if journal is not None and coalesce is not None:
+            raise ConfigurationError("coalesce does not go with a journal: that sends each update in its turn")
         held = isinstance(journal, JournalRun)
         if journal is not None and not run and not held:
             raise ConfigurationError("a run in a journal needs a name: run='...'")
