@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from decimal import Decimal
-from time import process_time
 from typing import Any
 
 import pytest
@@ -118,17 +119,32 @@ def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], said: str) ->
         estimate(**arguments)
 
 
+def counting_calls(work: Callable[[], Estimate]) -> tuple[Estimate, int]:
+    """What work gives, and how many Python functions it called: the machine's speed must not matter."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        result = work()
+    finally:
+        sys.setprofile(None)
+    return result, calls
+
+
 def test_a_million_updates_are_reckoned_in_a_moment() -> None:
     counts = {str(number): 250_000 for number in range(4)}
-    began = process_time()
-    reckoned = estimate(counts, apps=dict.fromkeys(counts, "app"))
-    assert process_time() - began < 2
+    reckoned, calls = counting_calls(lambda: estimate(counts, apps=dict.fromkeys(counts, "app")))
+    assert calls < reckoned.requests  # it takes many at once, as many as a window holds
     assert reckoned.requests == 1_000_000
     assert 19 * 86_400 <= reckoned.seconds <= 20 * 86_400
 
 
-def test_ten_thousand_accounts_cost_about_what_one_does() -> None:
+def test_ten_thousand_accounts_take_no_more_than_a_few_steps_each() -> None:
     counts = {str(number): 100 for number in range(10_000)}
-    began = process_time()
-    assert estimate(counts, apps=dict.fromkeys(counts, "app")).requests == 1_000_000
-    assert process_time() - began < 5
+    reckoned, calls = counting_calls(lambda: estimate(counts, apps=dict.fromkeys(counts, "app")))
+    assert reckoned.requests == 1_000_000
+    assert calls < 300 * len(counts)
