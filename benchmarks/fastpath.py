@@ -56,12 +56,14 @@ async def nothing() -> None:
 async def measure(updates: int, work: Callable[[list[Told]], Awaitable[None]]) -> float:
     """Microseconds of CPU time for each update."""
     stretches: list[float] = []
+    # The server's clock is the loop's here; of a window that is long over nothing would be the common answer.
+    reset = int(asyncio.get_running_loop().time()) + 900
     for first in range(0, updates, STRETCH):
         remaining = PLENTY - 1 - first
         told: list[Told] = [
             {
-                "user-15min": RateLimit(PLENTY, remaining - number, 900),
-                "app-24hour": RateLimit(PLENTY, remaining - number, 86_400),
+                "user-15min": RateLimit(PLENTY, remaining - number, reset),
+                "app-24hour": RateLimit(PLENTY, remaining - number, reset + 80_000),
             }
             for number in range(min(STRETCH, updates - first))
         ]
@@ -82,10 +84,9 @@ def a_ledger() -> Ledger:
 
 
 def through_ledger() -> Callable[[list[Told]], Awaitable[None]]:
-    ledger = a_ledger()
+    ledger, now = a_ledger(), asyncio.get_running_loop().time()
 
     async def work(told: list[Told]) -> None:
-        now = 1.0
         for headers in told:
             ticket = ledger.reserve(now)
             await nothing()

@@ -43,34 +43,35 @@ class Group:
     Attributes:
         window: of 24 hours.
         stop: what stops them all (no credits, a cap, a wrong address), or None.
+        held_up: gates that wait for the window, first come first served.
     """
 
-    __slots__ = ("_held_up", "stop", "window")
+    __slots__ = ("held_up", "stop", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.stop: Stop | None = None
-        self._held_up: OrderedDict[HeldUp, None] = OrderedDict()
+        self.held_up: OrderedDict[HeldUp, None] = OrderedDict()
 
     def hold(self, gate: HeldUp, *, first: bool) -> None:
         """The shared window holds a gate up, until it has changed; `first` ahead of the others."""
-        self._held_up[gate] = None
+        self.held_up[gate] = None
         if first:
-            self._held_up.move_to_end(gate, last=False)
+            self.held_up.move_to_end(gate, last=False)
 
     def forget(self, gate: HeldUp) -> None:
         """The gate is closed."""
-        self._held_up.pop(gate, None)
+        self.held_up.pop(gate, None)
 
     def changed(self) -> None:
         """The shared window may have changed: let in from the gates that it holds up, first come first served."""
-        for _ in range(len(self._held_up)):
-            gate = self._held_up.popitem(last=False)[0]
+        for _ in range(len(self.held_up)):
+            gate = self.held_up.popitem(last=False)[0]
             gate.pump()
-            if gate in self._held_up:
+            if gate in self.held_up:
                 # Still held up, and so are those behind it. It keeps its place.
-                self._held_up.move_to_end(gate, last=False)
+                self.held_up.move_to_end(gate, last=False)
                 return
 
     def __repr__(self) -> str:
-        return f"<Group {self.window!r}, {len(self._held_up)} held up>"
+        return f"<Group {self.window!r}, {len(self.held_up)} held up>"

@@ -45,7 +45,7 @@ class Quota(Struct, frozen=True, kw_only=True):
     Attributes:
         account: its name, or None.
         window: `"user-15min"`, `"user-24hour"` or `"app-24hour"`.
-        limit, remaining: requests; None where nothing is known yet.
+        limit, remaining: requests; before the first answer as `limits=` assumes, None where it assumes nothing.
         reset_at: when it opens again, aware (UTC), or None.
         waiting: whether calls wait for it now.
         in_flight: requests sent and not yet answered.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from math import inf
 
@@ -18,7 +18,7 @@ from .apps import Group
 from .errors import ClientClosed, RateLimitWaitTooLong
 from .ledger import Ledger, Ticket
 from .limits import WindowName
-from .pace import Pace, Pacer
+from .pace import AT_ONCE, Pace, Pacer
 from .permits import WaitUntil
 from .text import printable
 
@@ -63,7 +63,7 @@ class Gate:
         account: its name, for records.
         ledger: decides.
         group: of the account's app.
-        pace: see `Pacer`.
+        pace: see `Pacer`; None does not smooth.
         on_wait: called once for each wait.
         wall: gives Unix seconds, for the times that people see.
 
@@ -75,7 +75,7 @@ class Gate:
 
     __slots__ = (
         "_account", "_bulk", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer", "_subscribers",
-        "_sure_until", "_timer", "_told_until", "_wall", "ledger", "waiting_for", "waiting_until",
+        "_sure_until", "_time", "_timer", "_told_until", "_wall", "ledger", "waiting_for", "waiting_until",
     )  # fmt: skip
 
     def __init__(
@@ -91,10 +91,11 @@ class Gate:
         self.ledger = ledger
         self._account = account
         self._group = group
-        self._pacer = Pacer(pace, ledger.status)
+        self._pacer = None if pace is None else Pacer(pace, ledger.status)
         self._on_wait = on_wait
         self._wall = wall
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         # As dictionaries, so that whoever gives up leaves from the middle at once.
         self._interactive: dict[_Waiter, None] = {}
         self._bulk: dict[_Waiter, None] = {}
@@ -121,21 +122,29 @@ class Gate:
         """
         if self._closed is not None:
             raise copy.copy(self._closed)
-        if not self._interactive and (interactive or not self._bulk) and self._refusal(interactive=interactive) is None:
-            ticket = self._taken()
-            await self._started(ticket)
-            return ticket
+        if not self._interactive and (interactive or not self._bulk):
+            now = self._time()
+            if self._refusal(now, interactive) is None:
+                ticket = self._taken(now)
+                if self._pacer is not None:
+                    await self._started(self._pacer, ticket)
+                return ticket
         return await self._queued(interactive=interactive, max_wait=max_wait)
 
     def try_enter(self) -> Ticket | None:
         """A ticket for bulk if one is to be had at once; `smooth` must be awaited before the request is sent."""
-        if self._interactive or self._bulk or self._closed or self._refusal(interactive=False) is not None:
+        if self._interactive or self._bulk or self._closed:
             return None
-        return self._taken()
+        now = self._time()
+        if self._refusal(now, False) is not None:
+            return None
+        if self._pacer is not None:
+            self._pacer.grant(now)
+        return self.ledger.take()
 
-    async def smooth(self) -> None:
-        """Count a start for the pace."""
-        await self._pacer.start()
+    def smooth(self) -> Awaitable[None]:
+        """Count a start for the pace; to be awaited before the request is sent."""
+        return AT_ONCE if self._pacer is None else self._pacer.start()
 
     def call_when_open(self, callback: Callable[[], None]) -> None:
         """Call back once: when `try_enter` may succeed, or it turns out that it will not for a while (`shut_until`)."""
@@ -153,13 +162,15 @@ class Gate:
         """The ledger has learned something: let in whom it now allows."""
         if self._interactive or self._bulk or self._subscribers:
             self.pump()
-        self._group.changed()
+        if self._group.held_up:
+            self._group.changed()
 
     def pump(self) -> None:
         """Let in from the head of the queues as long as the ledger allows; then set the timer for the next time."""
         while self._interactive or self._bulk:
             interactive = bool(self._interactive)
-            wait = self._refusal(interactive=interactive)
+            now = self._loop.time()
+            wait = self._refusal(now, interactive)
             if wait is not None:
                 self._hold(wait, interactive=interactive)
                 return
@@ -167,9 +178,9 @@ class Gate:
             waiter = next(iter(queue))
             del queue[waiter]
             if not waiter.future.done():
-                waiter.future.set_result(self._taken())
+                waiter.future.set_result(self._taken(now))
         if self._subscribers:
-            wait = self._refusal(interactive=False)
+            wait = self._refusal(self._loop.time(), False)
             if wait is not None:
                 self._hold(wait, interactive=False)
                 return
@@ -196,7 +207,8 @@ class Gate:
         """The error for a caller who would wait `max_wait` seconds at most."""
         now = self._loop.time()
         wait = self.ledger.refusal(now, interactive=interactive)
-        at = self._pacer.wait_until(now) if wait is None else wait.at
+        pacer = self._pacer
+        at = wait.at if wait is not None else None if pacer is None else pacer.wait_until(now)
         error = RateLimitWaitTooLong(
             retry_after=None if at is None else max(0.0, at - now),
             max_wait=max_wait,
@@ -217,13 +229,14 @@ class Gate:
 
     # Within
 
-    def _taken(self) -> Ticket:
-        self._pacer.grant(self._loop.time())
+    def _taken(self, now: float) -> Ticket:
+        if self._pacer is not None:
+            self._pacer.grant(now)
         return self.ledger.take()
 
-    async def _started(self, ticket: Ticket) -> None:
+    async def _started(self, pacer: Pacer, ticket: Ticket) -> None:
         try:
-            await self._pacer.start()
+            await pacer.start()
         except BaseException:
             self.ledger.release(ticket, self._loop.time(), maybe_sent=False)
             self.changed()
@@ -243,24 +256,27 @@ class Gate:
             if queue.pop(waiter, waiter) is waiter:  # it was not in the queue any more: it was let in, or refused
                 future = waiter.future
                 if future.done() and not future.cancelled() and future.exception() is None:
-                    self._pacer.forgo()
+                    if self._pacer is not None:
+                        self._pacer.forgo()
                     self.ledger.release(future.result(), self._loop.time(), maybe_sent=False)
             self.changed()
             raise
         finally:
             if patience is not None:
                 patience.cancel()
-        await self._started(ticket)
+        if self._pacer is not None:
+            await self._started(self._pacer, ticket)
         return ticket
 
-    def _refusal(self, *, interactive: bool) -> WaitUntil | None:
-        now = self._loop.time()
-        wait = self.ledger.refusal(now, interactive=interactive)
+    def _refusal(self, now: float, interactive: bool) -> WaitUntil | None:
+        wait = self.ledger.refusal(now, interactive)
         if wait is not None:
             self.waiting_until = wait.at
             self.waiting_for = wait.window if wait.at is not None else None
             return wait
         self.waiting_for = self.waiting_until = self._sure_until = None
+        if self._pacer is None:
+            return None
         at = self._pacer.wait_until(now)
         return None if at is None else WaitUntil(at, "user-15min")
 

@@ -76,12 +76,12 @@ class Ledger:
         """The account's requests that were sent and not yet answered."""
         return self.windows[0].in_flight  # the app's window has the other accounts' as well
 
-    def reserve(self, now: float, *, interactive: bool = False) -> Ticket | WaitUntil:
+    def reserve(self, now: float, interactive: bool = False) -> Ticket | WaitUntil:
         """Leave for one request, or until when to wait."""
-        wait = self.refusal(now, interactive=interactive)
+        wait = self.refusal(now, interactive)
         return self.take() if wait is None else wait
 
-    def refusal(self, now: float, *, interactive: bool = False) -> WaitUntil | None:
+    def refusal(self, now: float, interactive: bool = False) -> WaitUntil | None:
         """None where one more request may go now, else until when all windows may be open."""
         self._asked = now
         keep = 0 if interactive else self.keep

@@ -6,8 +6,7 @@ even pace changes with what is left, and a limiter that is replaced forgets the 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from math import inf
 from typing import Final, Literal
 
@@ -15,7 +14,8 @@ from aiolimiter import AsyncLimiter
 
 from .permits import WindowStatus
 
-Pace = Literal["burst", "even"] | float | None
+Smoothing = Literal["burst", "even"] | float
+Pace = Smoothing | None
 
 _BURST: Final = 250.0
 # The bucket of the burst pace holds a tenth of a second, so that a start is smooth from the first request on.
@@ -24,19 +24,30 @@ _BUCKET: Final = 0.1
 _HAIR: Final = 1e-6
 
 
+class _AtOnce:
+    """An await that does not wait, of which one is enough: a coroutine would be made for each request."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+AT_ONCE: Final = _AtOnce()
+
+
 class Pacer:
     """Says when the next request may start.
 
     Args:
-        pace: `"burst"` (250 starts a second), `"even"` (spread over what is left of the windows), starts a second, or
-            None for no smoothing.
+        pace: `"burst"` (250 starts a second), `"even"` (spread over what is left of the windows), or starts a second.
         windows: tells how the windows stand.
     """
 
-    __slots__ = ("_even", "_granted", "_last", "_limiter", "_loop", "_spacing", "_windows")
+    __slots__ = ("_even", "_granted", "_last", "_limiter", "_spacing", "_windows")
 
-    def __init__(self, pace: Pace, windows: Callable[[float], Iterable[WindowStatus]]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, pace: Smoothing, windows: Callable[[float], Iterable[WindowStatus]]) -> None:
         self._windows = windows
         self._even = pace == "even"
         self._last = -inf
@@ -44,7 +55,7 @@ class Pacer:
         self._limiter: AsyncLimiter | None = None
         self._spacing = 0.0
         rate = _BURST if pace == "burst" else pace
-        if rate is not None and not isinstance(rate, str):
+        if not isinstance(rate, str):
             full = rate * _BUCKET
             self._limiter = AsyncLimiter(full, _BUCKET) if full >= 1 else AsyncLimiter(1, 1 / rate)
             self._spacing = 1 / rate + _HAIR
@@ -67,11 +78,10 @@ class Pacer:
         """What was granted does not start."""
         self._granted -= 1
 
-    async def start(self) -> None:
-        """Count a start that was granted."""
+    def start(self) -> Awaitable[None]:
+        """Count a start that was granted, at once; to be awaited before the request is sent."""
         self._granted -= 1
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        return AT_ONCE if self._limiter is None else self._limiter.acquire()
 
     def _even_spacing(self, now: float) -> float:
         """Seconds between two starts, so that what is left of each window lasts until it opens again."""
