@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import cycle
 
 from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
+from xmediameta.accounts import Accounts
 from xmediameta.apps import Group
 from xmediameta.clock import ServerClock
 from xmediameta.gate import Gate
@@ -36,6 +38,8 @@ class Costs(Struct, frozen=True, kw_only=True):
         bulk: as `bulk` does it, through `try_enter`, without smoothing.
         smoothed: as `bulk` does it with smoothing, less aiolimiter's own share.
         limiter: aiolimiter's own share.
+        one, crowd: what `create` does before and after a request, its account found by name: one account, and ten
+            thousand in turn, each with its own windows and all in use.
     """
 
     bare: float
@@ -44,6 +48,8 @@ class Costs(Struct, frozen=True, kw_only=True):
     bulk: float
     smoothed: float
     limiter: float
+    one: float
+    crowd: float
 
 
 Told = dict[WindowName, RateLimit]
@@ -136,6 +142,42 @@ def through_limiter() -> Callable[[list[Told]], Awaitable[None]]:
     return work
 
 
+class NoSessions:
+    """Stands where the transport does: nothing is sent here."""
+
+    def session(self, authorization: str) -> object:
+        return authorization
+
+    def drop(self, session: object) -> None:
+        pass
+
+
+def through_accounts(count: int) -> Callable[[list[Told]], Awaitable[None]]:
+    names = [f"account-{number}" for number in range(count)]
+    accounts = Accounts(
+        {name: f"token-of-{name}" for name in names},
+        NoSessions(),  # type: ignore[arg-type]
+        ServerClock(),
+        limits=NO_LIMITS,
+        keep=0,
+        pace=None,
+        on_wait=lambda _: None,
+        wall=time.time,
+    )
+    now, turn = asyncio.get_running_loop().time(), cycle(names)
+    for name in names:
+        accounts.peek(name)
+
+    async def work(told: list[Told]) -> None:
+        for headers in told:
+            account = accounts.peek(next(turn))
+            ticket = await account.gate.enter(interactive=True)
+            account.gate.ledger.observe(ticket, headers, now)
+            account.gate.changed()
+
+    return work
+
+
 async def costs(updates: int) -> Costs:
     """Measure all."""
     plain = await measure(updates, bare)
@@ -144,6 +186,8 @@ async def costs(updates: int) -> Costs:
     bulk = await measure(updates, through_try_enter(None))
     smoothed = await measure(updates, through_try_enter(FAST))
     limiter = await measure(updates, through_limiter())
+    one = await measure(updates, through_accounts(1))
+    crowd = await measure(updates, through_accounts(10_000))
     return Costs(
         bare=plain,
         ledger=ledger - plain,
@@ -151,4 +195,6 @@ async def costs(updates: int) -> Costs:
         bulk=bulk - plain,
         smoothed=smoothed - plain - limiter,
         limiter=limiter,
+        one=one - plain,
+        crowd=crowd - plain,
     )

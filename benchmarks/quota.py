@@ -26,6 +26,7 @@ STEADY: Final = (0.2, 0.2)
 SCENARIOS: Final = [
     Scenario("one token", (2_000,), latency=STEADY),
     Scenario("four tokens, skewed shares", (100, 500, 1_400, 4_000), latency=STEADY),
+    Scenario("sixteen tokens", (2_000,) * 16, latency=STEADY),
     Scenario("an app cap that binds", (13_000,) * 4, app=(50_000, 86_400.0), latency=STEADY),
     Scenario("an outside spender, 18 a minute", (2_000,), outside=(0.3, 1e9), latency=STEADY),
     Scenario("an outside spender, 2 a second", (2_000,), outside=(2.0, 1e9), latency=STEADY),
@@ -153,7 +154,8 @@ def show(found: Report) -> None:
     print(
         f"\nMicroseconds of CPU per update above a bare await ({cost.bare:.2f}): Ledger {cost.ledger:.2f}; with the "
         f"gate {cost.call:.2f} in a call, {cost.bulk:.2f} in bulk, {cost.smoothed:.2f} in bulk with smoothing, above "
-        f"aiolimiter's own {cost.limiter:.2f}"
+        f"aiolimiter's own {cost.limiter:.2f}; with the account found by its name {cost.one:.2f}, of ten thousand "
+        f"in turn {cost.crowd:.2f}"
     )
 
 
