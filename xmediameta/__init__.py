@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .attempts import RetryPolicy as RetryPolicy
     from .attempts import retry_if_verdict as retry_if_verdict
     from .attempts import wait_for_verdict as wait_for_verdict
+    from .batcher import Batcher as Batcher
     from .bulk import BulkRun as BulkRun
     from .client import Client as Client
     from .client import Quota as Quota
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attempts": "RetryPolicy retry_if_verdict wait_for_verdict",
+    "batcher": "Batcher",
     "bulk": "BulkRun",
     "client": "Client Quota",
     "credentials": "BearerToken Credential",
@@ -122,6 +124,7 @@ __all__ = [
     "Applied",
     "AudiencePolicy",
     "AuthError",
+    "Batcher",
     "BatcherClosed",
     "BatcherFull",
     "BearerToken",

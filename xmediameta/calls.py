@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from typing import Final, cast
 
 from .coalesce import Entry
-from .errors import ClientClosed, RateLimitWaitTooLong, XMediaMetaError
+from .errors import BatcherFull, InvalidUpdate, RateLimitWaitTooLong, XMediaMetaError
 from .models import Update
 from .outcomes import Applied
 from .sender import Result, Sender
 from .wire import Reply
+
+# Why one call ends while others who share its entry may have more time.
+_OF_ITS_OWN: Final = (RateLimitWaitTooLong, BatcherFull, InvalidUpdate)
 
 
 class Call:
@@ -24,22 +28,32 @@ class Call:
         sender: of the client.
         update, body: what is sent.
         max_wait: seconds to wait for a window at most; None waits as long as it takes.
+        places: on the wire, where they are bounded.
     """
 
-    __slots__ = ("_body", "_ended_by", "_future", "_max_wait", "_sender", "_task", "_timer", "update")
+    __slots__ = ("_body", "_ended_by", "_future", "_max_wait", "_places", "_sender", "_task", "_timer", "update")
 
-    def __init__(self, sender: Sender, update: Update, body: bytes, max_wait: float | None) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        update: Update,
+        body: bytes,
+        max_wait: float | None,
+        *,
+        places: asyncio.Semaphore | None = None,
+    ) -> None:
         self._sender = sender
         self.update = update
         self._body = body
         self._max_wait = max_wait
+        self._places = places
         self._future: asyncio.Future[Result | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
-        self._ended_by: ClientClosed | None = None
+        self._ended_by: XMediaMetaError | None = None
 
     @property
-    def owner(self) -> Call:
+    def owner(self) -> object:
         """Itself: what one call gave is never replaced by what another gave."""
         return self
 
@@ -70,31 +84,47 @@ class Call:
             # The same care as asyncio.timeout takes: a cancellation from outside wins over ours.
             if self._ended_by is None or task is None or task.uncancel() > cancelling:
                 raise
-        raise copy.copy(self._ended_by)
+        raise self._ended()
 
-    def close(self, error: ClientClosed) -> None:
-        """The client is closed: the call ends with this error, whatever it waits for."""
-        if self._ended_by is None and self._task is not None:
+    def close(self, error: XMediaMetaError) -> None:
+        """The client or the batcher is closed: the call ends with this error, whatever it waits for."""
+        if self._ended_by is None:
             self._ended_by = error
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
 
     async def _sent(self) -> Applied:
-        update, sender = self.update, self._sender
-        entry, leads = sender.lanes.add(update, self._body, update.account, self)
+        entry, leads = self._lane()
         settled = False
         try:
+            if self._ended_by is not None:
+                raise self._ended()
             result = None if leads else await self._turn(entry)
             if result is not None:
                 settled = True
                 return self._told(entry, result, shared=True)
             result = await self._delivered(entry)
-            settled = not isinstance(result, RateLimitWaitTooLong)  # the others may have more time
+            settled = not isinstance(result, _OF_ITS_OWN)
         finally:
             if not settled:
-                sender.withdraw(entry, (self,))
+                self._withdrawn(entry)
         if settled:
-            sender.settle(entry, result)
+            self._sender.settle(entry, result)
         return self._told(entry, result, shared=False)
+
+    def _ended(self) -> XMediaMetaError:
+        """Why the call was closed, as its own error."""
+        error: XMediaMetaError = copy.copy(cast("XMediaMetaError", self._ended_by))
+        error.about(self.update.id, self.update.ref, self.update.account)
+        return error
+
+    def _lane(self) -> tuple[Entry, bool]:
+        """The entry that this call shares, and whether it leads it."""
+        return self._sender.lanes.add(self.update, self._body, self.update.account, self)
+
+    def _withdrawn(self, entry: Entry) -> None:
+        """This call waits no more."""
+        self._sender.withdraw(entry, (self,))
 
     async def _delivered(self, entry: Entry) -> Result:
         """Send an entry that this call leads."""
@@ -105,17 +135,17 @@ class Call:
             return error
         account.users += 1
         try:
-            return await self._sender.deliver(account, entry, max_wait=self._max_wait)
+            return await self._sender.deliver(account, entry, max_wait=self._max_wait, places=self._places)
         finally:
             account.users -= 1
 
     async def _turn(self, entry: Entry) -> Result | None:
         """Wait for the outcome that another brings, or (None) until this one must lead."""
-        self._future = self._sender.loop.create_future()
+        future = self._future = self._future or self._sender.loop.create_future()
         self._sender.lanes.hurry(entry)
         self._look(self._max_wait)
         try:
-            return await self._future
+            return await future
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -132,7 +162,9 @@ class Call:
         account, loop = self._sender.accounts.seen(self.update.account), self._sender.loop
         until = None if account is None else account.gate.shut_until(interactive=True)
         if account is not None and until is not None and until - loop.time() > patience:
-            future.set_exception(account.gate.too_long(self._max_wait))
+            error = account.gate.too_long(self._max_wait)
+            error.about(self.update.id, self.update.ref, self.update.account)
+            future.set_exception(error)
         else:
             self._timer = loop.call_later(max(self._max_wait, 0.1), self._look, 0.0)
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from .accounts import Accounts, Auth, AuthCallable
 from .address import checked_base_url
 from .attempts import Retrier, RetryPolicy
+from .batcher import Batcher
 from .bulk import BulkRun, Journaled, Options
 from .calls import Call
 from .clock import ServerClock
@@ -233,6 +234,38 @@ class Client:
                 journal=journal, name=run or "", force=force, retry_failed=retry_failed, tell_settled=not held
             )
         return BulkRun(self._opened, updates, options, self._running, base_url=self._base_url, journaled=journaled)
+
+    def batcher(
+        self,
+        *,
+        max_pending: int = 10_000,
+        max_delay: float = 0.0,
+        coalesce: Coalesce = None,
+        concurrency: int | None = None,
+        drain: float = 30.0,
+    ) -> Batcher:
+        """Send updates in the background, handed in one at a time: an async context manager.
+
+        Args:
+            max_pending: updates accepted and not settled; who submits more waits for room.
+            max_delay: seconds to hold an update back, so that others of its media id may coalesce with it.
+            coalesce: `"last"` or `"merge"` for different pending updates of one media id; by default all are sent.
+            concurrency: requests in flight; by default the client's.
+            drain: seconds to send what is pending when the block is left.
+
+        Raises:
+            ConfigurationError: an option that makes no sense.
+        """
+        return Batcher(
+            self._opened,
+            self._calls,
+            strict=self._strict,
+            concurrency=self._concurrency if concurrency is None else concurrency,
+            max_pending=max_pending,
+            max_delay=max_delay,
+            coalesce=coalesce,
+            drain=drain,
+        )
 
     # What it knows
 

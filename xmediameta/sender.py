@@ -22,6 +22,7 @@ from .coalesce import Entry, Lanes, Sharer
 from .congestion import Congestion
 from .errors import (
     AuthError,
+    BatcherFull,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -260,8 +261,15 @@ class Sender:
 
     # Interactive calls
 
-    async def deliver(self, account: Account, entry: Entry, *, max_wait: float | None) -> Result:
-        """Send an entry in the caller's task until it is settled."""
+    async def deliver(
+        self, account: Account, entry: Entry, *, max_wait: float | None, places: asyncio.Semaphore | None = None
+    ) -> Result:
+        """Send an entry in the caller's task until it is settled.
+
+        Args:
+            max_wait: seconds for a window, and for a place.
+            places: on the wire, where they are bounded.
+        """
         waited = 0.0
         while True:
             now = self.loop.time()
@@ -277,8 +285,14 @@ class Sender:
                 error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
                 return error
             waited += self.loop.time() - now
-            result = await self.attempt(account, entry, ticket)
+            if places is None:
+                result = await self.attempt(account, entry, ticket)
+            else:
+                patience = None if max_wait is None else max(0.0, max_wait - waited)
+                result = await self._attempt_in_place(places, account, entry, ticket, patience)
             if isinstance(result, Reply):
+                return result
+            if isinstance(result, BatcherFull):
                 return result
             verdict, result = await self.step(account, entry, result, bulk=False)
             if isinstance(verdict, Retry):
@@ -288,6 +302,25 @@ class Sender:
                 await asyncio.sleep(after)
             elif not isinstance(verdict, WaitForWindow):
                 return result
+
+    async def _attempt_in_place(
+        self, places: asyncio.Semaphore, account: Account, entry: Entry, ticket: Ticket, patience: float | None
+    ) -> Result:
+        try:
+            async with asyncio.timeout(patience if places.locked() else None):
+                await places.acquire()
+        except BaseException as error:
+            account.gate.ledger.release(ticket, self.loop.time(), maybe_sent=False)
+            account.gate.changed()
+            if isinstance(error, TimeoutError):
+                full = BatcherFull(f"no place on the wire came free within {patience:g} s")
+                full.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+                return full
+            raise
+        try:
+            return await self.attempt(account, entry, ticket)
+        finally:
+            places.release()
 
     def settle(self, entry: Entry, result: Result) -> None:
         """Tell all who share an entry, and move its lane on."""

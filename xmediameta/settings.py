@@ -69,6 +69,26 @@ def check_whole(name: str, value: object, least: int) -> None:
         raise ConfigurationError(f"{name} must be a whole number from {least}, not {value!r}")
 
 
+def check_seconds(name: str, value: object) -> None:
+    """Refuse what is not a number of seconds.
+
+    Raises:
+        ConfigurationError: names the option.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < inf:
+        raise ConfigurationError(f"{name} must be a number of seconds from 0, not {value!r}")
+
+
+def check_coalesce(coalesce: object) -> None:
+    """Refuse what is no way to make one update of several.
+
+    Raises:
+        ConfigurationError: says what there is.
+    """
+    if coalesce not in (None, "last", "merge"):
+        raise ConfigurationError(f"coalesce must be 'last', 'merge' or None, not {coalesce!r}")
+
+
 def check_options(*, concurrency: object, timeout: object, pace: object, reserve: object) -> None:
     """Refuse options that make no sense.
 

@@ -19,6 +19,17 @@ def extras(account: str | None, entry: Entry, error: XMediaMetaError | None = No
     }
 
 
+def about(error: XMediaMetaError) -> dict[str, object]:
+    """The same of an error alone."""
+    return {
+        "account": None if error.account is None else printable(error.account, 200),
+        "media_id": error.media_id,
+        "ref": printable(error.ref, 200) if isinstance(error.ref, str) else error.ref,
+        "attempt": error.attempts,
+        "x_transaction_id": error.transaction_id if isinstance(error, ProblemError) else None,
+    }
+
+
 def named(account: str | None) -> str:
     """An account in a sentence."""
     return "the account" if account is None else f"account {printable(account, 80)}"

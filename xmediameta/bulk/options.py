@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec import Struct
 
 from xmediameta.coalesce import Coalesce
 from xmediameta.errors import ConfigurationError
-from xmediameta.settings import check_whole
-
-_MODES: Final = (None, "last", "merge")
+from xmediameta.settings import check_coalesce, check_whole
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -36,5 +32,4 @@ class Options(Struct, frozen=True, kw_only=True):
         for name, seconds in (("max_wait", self.max_wait), ("max_duration", self.max_duration)):
             if seconds is not None and not seconds >= 0:  # NaN included
                 raise ConfigurationError(f"{name} must be a number of seconds from 0, or None, not {seconds!r}")
-        if self.coalesce not in _MODES:
-            raise ConfigurationError(f"coalesce must be 'last', 'merge' or None, not {self.coalesce!r}")
+        check_coalesce(self.coalesce)

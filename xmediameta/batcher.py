@@ -1,0 +1,337 @@
+"""Updates in the background of a web backend: handed in one at a time, sent as the windows allow, each with its answer.
+
+A submission is a call (`calls`) that may wait a little for others of the same media id before it is sent, and for one
+of a bounded number of places on the wire. It runs in its caller's task; `submit_nowait` makes one for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from .bulk.rows import as_update
+from .calls import Call
+from .coalesce import Coalesce, Entry
+from .errors import BatcherClosed, BatcherFull, InvalidUpdate, XMediaMetaError
+from .models import Update
+from .outcomes import Applied, NotSent
+from .sender import Result, Sender
+from .settings import check_coalesce, check_seconds, check_whole
+from .text import counted
+from .told import about
+from .wire import encode
+
+log: Final = logging.getLogger("xmediameta")
+
+Given = Update | Mapping[str, Any]
+
+
+class Batcher(AbstractAsyncContextManager["Batcher", None]):
+    """Takes updates one at a time and sends them in the background: `Client.batcher` makes one.
+
+    Use it as an async context manager. Leaving the block takes no more, sends what is pending for up to `drain`
+    seconds, and then hands back the rest in `unsent`.
+
+    Attributes:
+        unsent: what was accepted and not settled, once the block was left.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], Sender],
+        calls: set[Call],
+        *,
+        strict: bool,
+        concurrency: int,
+        max_pending: int,
+        max_delay: float,
+        coalesce: Coalesce,
+        drain: float,
+    ) -> None:
+        check_whole("max_pending", max_pending, 1)
+        check_whole("concurrency", concurrency, 1)
+        check_seconds("max_delay", max_delay)
+        check_seconds("drain", drain)
+        check_coalesce(coalesce)
+        self.unsent: tuple[NotSent, ...] = ()
+        self.coalesce: Coalesce = coalesce
+        self.max_delay = max_delay
+        self._opened = opened
+        self._calls = calls
+        self._strict = strict
+        self._max_pending = max_pending
+        self._drain = drain
+        self.places = asyncio.Semaphore(concurrency)
+        self._taken = 0  # accepted and not settled, and places promised to who waits for one
+        self._pending: dict[_Submission, None] = {}
+        self._rooms: dict[asyncio.Future[None], None] = {}
+        self._held: dict[asyncio.Future[None], None] = {}
+        self._flushes: list[_Flush] = []
+        self._closed = False
+
+    # The ways in
+
+    async def submit(self, update: Given, *, max_wait: float | None = 10.0) -> Applied:
+        """Send an update, and wait for what becomes of it.
+
+        A caller that is cancelled takes back what was not sent yet; what is on the wire comes to its end, and whoever
+        else waits for the same request has its answer.
+
+        Args:
+            update: an `Update`, or a mapping in the shape of an input line.
+            max_wait: seconds to wait at most for room, for a window, and for a place on the wire; None waits as long
+                as it takes.
+
+        Raises:
+            InvalidUpdate: the contract is broken, or `send_before` has passed; nothing was sent.
+            BatcherFull: there was no room within `max_wait`; nothing was sent.
+            BatcherClosed: the block was left before the update was settled.
+            XMediaMetaError: as `Client.create`.
+        """
+        loop = self._opened().loop
+        began = loop.time()
+        checked, body = self._checked(update)
+        if self._full:
+            await self._room(max_wait)
+            if max_wait is not None:
+                max_wait = max(0.0, max_wait - (loop.time() - began))
+        else:
+            self._taken += 1
+        return await self._launched(checked, body, max_wait)
+
+    def submit_nowait(self, update: Given, *, max_wait: float | None = None) -> asyncio.Future[Applied]:
+        """Send an update in the background; the future gives what `submit` returns or raises.
+
+        Failures are logged as warnings too, since nobody may look at the future.
+
+        Raises:
+            InvalidUpdate: the contract is broken.
+            BatcherFull: as many are pending as `max_pending` allows.
+            BatcherClosed: the block was left.
+        """
+        checked, body = self._checked(update)
+        if self._full:
+            raise BatcherFull(f"{counted(self._taken, 'update')} pending, as many as max_pending allows")
+        self._taken += 1
+        future = self._launched(checked, body, max_wait)
+        future.add_done_callback(_told)
+        return future
+
+    async def flush(self) -> None:
+        """Send at once what is held back, and wait until all that was accepted so far is settled."""
+        if not self._pending:
+            return
+        flush = _Flush(self._opened().loop.create_future(), set(self._pending))
+        self._flushes.append(flush)
+        try:
+            self._let_go()
+            await flush.future
+        finally:
+            self._flushes.remove(flush)
+
+    @property
+    def pending(self) -> int:
+        """How many updates were accepted and are not settled."""
+        return len(self._pending)
+
+    # Its life
+
+    async def aclose(self, *, drain: float | None = None) -> None:
+        """Take no more, send what is pending, and hand back what is not settled after so many seconds.
+
+        Args:
+            drain: seconds; by default those of the batcher.
+        """
+        self._close()
+        try:
+            async with asyncio.timeout(self._drain if drain is None else drain):
+                await self.flush()
+        except TimeoutError:
+            pass
+        finally:
+            self._give_up()
+
+    async def __aenter__(self) -> Self:
+        self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _close(self) -> None:
+        self._closed = True
+        for room in list(self._rooms):
+            if not room.done():
+                room.set_exception(BatcherClosed("the batcher was closed before there was room for the update"))
+
+    def _give_up(self) -> None:
+        left = list(self._pending)
+        error = BatcherClosed("the batcher was closed before the update was settled")
+        self.unsent += tuple(NotSent(update=call.update, reason="closed", error=error) for call in left)
+        for call in left:
+            call.close(error)
+        if left:
+            log.warning("the batcher was closed with %s not settled", counted(len(left), "update"))
+
+    # Within
+
+    def _checked(self, given: Given) -> tuple[Update, bytes]:
+        if self._closed:
+            raise BatcherClosed("the batcher is closed")
+        update = as_update(given)
+        try:
+            body = encode(update, strict=self._strict)
+        except InvalidUpdate as error:
+            error.about(update.id, update.ref, update.account)
+            raise
+        return update, body
+
+    async def _room(self, max_wait: float | None) -> None:
+        """Wait in line until there is room for one more."""
+        room: asyncio.Future[None] = self._opened().loop.create_future()
+        self._rooms[room] = None
+        try:
+            async with asyncio.timeout(max_wait):
+                await room
+        except BaseException as error:
+            self._rooms.pop(room, None)
+            if room.done() and not room.cancelled() and room.exception() is None:
+                self._free()  # it was promised and is not taken
+            if isinstance(error, TimeoutError):
+                full = f"{counted(self._taken, 'update')} pending, as many as max_pending allows, for {max_wait:g} s"
+                raise BatcherFull(full) from None
+            raise
+
+    def _free(self) -> None:
+        """A place is free: whoever has waited longest for it has it."""
+        while self._rooms and not self._closed:
+            room = next(iter(self._rooms))
+            del self._rooms[room]
+            if not room.done():
+                room.set_result(None)
+                return
+        self._taken -= 1
+
+    @property
+    def _full(self) -> bool:
+        return self._taken >= self._max_pending or bool(self._rooms)
+
+    def _launched(self, update: Update, body: bytes, max_wait: float | None) -> asyncio.Future[Applied]:
+        """A future of an update that was accepted; cancelling it takes back what was not sent yet."""
+        sender = self._opened()
+        call = _Submission(sender, update, body, max_wait, self, sender.loop.time() + self.max_delay)
+        self._pending[call] = None
+        self._calls.add(call)
+        # A task of its own: a request on the wire is not given up because one of its callers was.
+        task = sender.loop.create_task(call.send())
+        task.add_done_callback(lambda _: self._settled(call))
+        future = asyncio.shield(task)
+        future.add_done_callback(lambda done: call.abandon(task) if done.cancelled() else None)
+        return future
+
+    def _settled(self, call: _Submission) -> None:
+        call.forsake()
+        self._calls.discard(call)
+        del self._pending[call]
+        self._free()
+        for flush in self._flushes:
+            flush.left.discard(call)
+            if not flush.left and not flush.future.done():
+                flush.future.set_result(None)
+
+    async def held(self, until: float) -> None:
+        """Wait for others of the same media id, until then or until all is flushed."""
+        loop = self._opened().loop
+        if self._closed or self._flushes or until <= loop.time():
+            return
+        future: asyncio.Future[None] = loop.create_future()
+        self._held[future] = None
+        timer = loop.call_at(until, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            self._held.pop(future, None)
+
+    def _let_go(self) -> None:
+        for future in self._held:
+            _wake(future)
+
+    def __repr__(self) -> str:
+        return f"<Batcher {'closed, ' if self._closed else ''}{self.pending} pending>"
+
+
+class _Flush:
+    __slots__ = ("future", "left")
+
+    def __init__(self, future: asyncio.Future[None], left: set[_Submission]) -> None:
+        self.future = future
+        self.left = left
+
+
+class _Submission(Call):
+    """One update of a batcher: it takes its place in the order of its media id when it is accepted."""
+
+    __slots__ = ("_batcher", "_begun", "_entry", "_leads", "_until")
+
+    def __init__(
+        self, sender: Sender, update: Update, body: bytes, max_wait: float | None, batcher: Batcher, until: float
+    ) -> None:
+        super().__init__(sender, update, body, max_wait, places=batcher.places)
+        self._batcher = batcher
+        self._until = until
+        self._begun = False
+        # What comes before the task begins is kept in it.
+        self._future = sender.loop.create_future()
+        self._entry, self._leads = sender.lanes.add(update, body, update.account, self, batcher.coalesce, _encoded)
+
+    @property
+    def owner(self) -> object:
+        """The batcher, which may coalesce what it was given."""
+        return self._batcher
+
+    def abandon(self, task: asyncio.Task[Applied]) -> None:
+        """Nobody waits any more: give up, unless a request may have left."""
+        if not self._entry.started:
+            task.cancel()
+
+    def forsake(self) -> None:
+        """Leave the lane, if the task that was to send it was cancelled before it began."""
+        if not self._begun:
+            self._withdrawn(self._entry)
+
+    def _lane(self) -> tuple[Entry, bool]:
+        self._begun = True
+        return self._entry, self._leads
+
+    def _withdrawn(self, entry: Entry) -> None:
+        super()._withdrawn(entry)
+        entry.left(_encoded)
+
+    async def _delivered(self, entry: Entry) -> Result:
+        await self._batcher.held(self._until)
+        deadline = self.update.deadline
+        if deadline is not None and deadline <= self._sender.accounts.wall():
+            return InvalidUpdate("send_before", "has passed before it was its turn; nothing was sent")
+        return await super()._delivered(entry)
+
+
+def _encoded(update: Update) -> bytes:
+    return encode(update, strict=False)  # what it is made of was checked
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _told(done: asyncio.Future[Applied]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if isinstance(error, XMediaMetaError):
+        log.warning("not applied: %s", error, extra=about(error))
