@@ -25,10 +25,15 @@ class XMediaMetaError(Exception):
         media_id, ref, account: the update that met it, where there is one.
         attempts: how many requests were sent for that update.
         advice: what a person can do about it, or an empty string.
+        retry_after: seconds after which it may be worth trying again, where somebody said so; else None.
+        message: without the update and the advice; holds nothing that must not be shown.
+        http_status: what a web backend may answer its own caller with.
     """
 
     scope: ClassVar[Scope] = "run"
     advice: ClassVar[str] = ""
+    http_status: ClassVar[int] = 502
+    retry_after: float | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -67,6 +72,8 @@ def _rebuild(kind: type[XMediaMetaError], args: tuple[object, ...], fields: dict
 class ConfigurationError(XMediaMetaError, ValueError):
     """A base URL, a token or an option that cannot be used; a token is never echoed."""
 
+    http_status = 500
+
 
 class MissingExtra(ConfigurationError):
     """An optional dependency is not installed; the message says which extra brings it."""
@@ -85,6 +92,7 @@ class InvalidUpdate(XMediaMetaError, ValueError):
     """
 
     scope = "update"
+    http_status = 422
 
     def __init__(self, member: str, rule: str) -> None:
         super().__init__(f"{member}: {rule}" if member else rule)
@@ -132,6 +140,8 @@ class RequestTimedOut(TransportError):
         timeout: the bound that was passed, in seconds.
     """
 
+    http_status = 504
+
     def __init__(self, timeout: float, *, maybe_applied: bool = True) -> None:
         super().__init__(f"no answer within {timeout:g} s", maybe_applied=maybe_applied)
         self.timeout = timeout
@@ -152,6 +162,7 @@ class RateLimitWaitTooLong(XMediaMetaError):
     """
 
     scope = "account"
+    http_status = 503
 
     def __init__(
         self, *, retry_after: float | None, max_wait: float, reset_at: datetime | None, window: str | None
@@ -208,15 +219,20 @@ class JournalError(XMediaMetaError):
 class BatcherClosed(XMediaMetaError):
     """The batcher takes no more updates."""
 
+    http_status = 503
+
 
 class BatcherFull(XMediaMetaError):
     """As many updates are pending as `max_pending` allows."""
 
     scope = "retry"
+    http_status = 503
 
 
 class ClientClosed(XMediaMetaError):
     """The client was closed before the update was sent."""
+
+    http_status = 503
 
 
 class ProblemError(XMediaMetaError):
@@ -255,15 +271,20 @@ class ProblemError(XMediaMetaError):
 class UpdateRejected(ProblemError):
     """X refuses this update (400, 409, 413 …); sending it again does not help."""
 
+    http_status = 422
+
 
 class MediaNotFound(ProblemError):
     """X does not know the media id (404): never uploaded, expired, or another account's."""
 
     advice = "A media id lives a limited time after the upload, and only for the account that uploaded it."
+    http_status = 404
 
 
 class UpdateForbidden(ProblemError):
     """This account may not change this media (403)."""
+
+    http_status = 403
 
 
 class Unauthorized(ProblemError):
@@ -316,6 +337,7 @@ class RateLimited(ProblemError):
     """
 
     scope = "account"
+    http_status = 503
 
     @property
     def reset_at(self) -> datetime | None:

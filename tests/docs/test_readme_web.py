@@ -1,0 +1,96 @@
+"""The README's web backends, each as it stands, against a sandbox in the place of X."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from types import ModuleType
+
+import httpx
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.docs.readme import Block, block, run_python
+from xmediameta import Client, Metadata, Sandbox, Update
+
+CAT = "1146654567674912769"
+
+
+@pytest.fixture
+async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    async with Sandbox(limit=3, window=900) as sandbox:
+        monkeypatch.setenv("XMEDIAMETA_TOKEN", "TOKEN")
+        monkeypatch.setenv("XMEDIAMETA_BASE_URL", sandbox.url)
+        yield sandbox
+
+
+def module(shown: Block) -> ModuleType:
+    """A block as the module that it is in a backend."""
+    found = ModuleType(shown.name)
+    exec(compile("\n" * shown.line + shown.text, "README.md", "exec", dont_inherit=True), found.__dict__)
+    return found
+
+
+async def test_batcher(sandbox: Sandbox) -> None:
+    async with Client.from_env() as client:
+        space = await run_python(block("python", "batcher"), client=client)
+    assert space["applied"].id == CAT
+    assert sandbox.applied == {CAT: {"alt_text": {"text": "A dancing cat"}}}
+
+
+async def test_aiohttp(sandbox: Sandbox) -> None:
+    sandbox.script("2", ["404"])
+    async with TestClient(TestServer(module(block("python", "web-aiohttp.py")).app)) as browser:
+
+        async def put(media: str, text: str) -> tuple[int, dict[str, str], str | None]:
+            async with browser.put(f"/media/{media}/alt-text", json={"alt_text": text}) as answer:
+                return answer.status, await answer.json(), answer.headers.get("Retry-After")
+
+        assert (await put(CAT, "A dancing cat"))[0] == 200
+        assert await put("2", "A dog") == (404, {"error": "404 Not Found"}, None)
+        status, said, _ = await put("3", "x" * 1001)
+        assert (status, said["error"]) == (422, "alt_text: 1,001 characters, 1 too many (at most 1,000)")
+        await put("4", "A bird")
+        status, said, retry_after = await put("5", "A fish")
+        assert status == 503
+        assert "longer than max_wait=5 s" in said["error"]
+        assert retry_after is not None
+        assert 800 < int(retry_after) <= 902
+    assert sandbox.applied == {CAT: {"alt_text": {"text": "A dancing cat"}}, "4": {"alt_text": {"text": "A bird"}}}
+
+
+async def test_fastapi(sandbox: Sandbox) -> None:
+    app = module(block("python", "web-fastapi.py")).app
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend") as browser,
+    ):
+
+        async def put(media: str, text: str) -> httpx.Response:
+            return await browser.put(f"/media/{media}/alt-text", params={"alt_text": text})
+
+        answers = await asyncio.gather(*(put(CAT, f"cat {number}") for number in range(40)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert sandbox.counts.requests <= 2  # the first, and the newest of all that came while it was on its way
+        assert sandbox.applied == {CAT: {"alt_text": {"text": "cat 39"}}}
+        answer = await put("x", "y")
+        assert (answer.status_code, answer.json()) == (422, {"error": "id: 'x' is not a media id (1 to 19 digits)"})
+
+
+async def test_worker(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    queue: asyncio.Queue[Update] = asyncio.Queue()
+    for number in range(5):
+        queue.put_nowait(Update(str(number), Metadata.of(managed=True), ref=number))
+    async with Client.from_env() as client:
+        names = {"asyncio": asyncio, "signal": signal, "AsyncIterator": AsyncIterator}
+        working = asyncio.ensure_future(run_python(block("python", "worker"), client=client, queue=queue, **names))
+        async with asyncio.timeout(20):
+            while len(sandbox.applied) < 3:
+                await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await working
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert sorted(capsys.readouterr().out.splitlines()) == ["put back: 3", "put back: 4"]
+    assert sandbox.counts.requests == 3
