@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from .errors import UsageCapped as UsageCapped
     from .errors import XMediaMetaError as XMediaMetaError
     from .gate import Wait as Wait
+    from .hooks import Attempt as Attempt
+    from .hooks import Retrying as Retrying
+    from .hooks import Stopped as Stopped
     from .journal import Journal as Journal
     from .ledger import Limits as Limits
     from .limits import RateLimit as RateLimit
@@ -99,6 +102,7 @@ _HOMES = {
     ),
     "reckon": "AccountEstimate Estimate estimate",
     "gate": "Wait",
+    "hooks": "Attempt Retrying Stopped",
     "limits": "RateLimit",
     "members": (
         "AllowDownloadStatus AltText AudiencePolicy ContentExpiration DomainRestrictions FoundMediaOrigin "
@@ -122,6 +126,7 @@ __all__ = [
     "AllowDownloadStatus",
     "AltText",
     "Applied",
+    "Attempt",
     "AudiencePolicy",
     "AuthError",
     "Batcher",
@@ -167,6 +172,7 @@ __all__ = [
     "ReconnectRequired",
     "RequestTimedOut",
     "RetryPolicy",
+    "Retrying",
     "Sandbox",
     "SensitiveMediaWarning",
     "ServerFault",
@@ -174,6 +180,7 @@ __all__ = [
     "Stats",
     "Sticker",
     "StickerInfo",
+    "Stopped",
     "TransportError",
     "Unauthorized",
     "Unchanged",

@@ -12,9 +12,11 @@ from typing import Final, cast
 
 from .coalesce import Entry
 from .errors import BatcherFull, InvalidUpdate, RateLimitWaitTooLong, XMediaMetaError
+from .hooks import tell
 from .models import Update
 from .outcomes import Applied
 from .sender import Result, Sender
+from .told import unsuccessful
 from .wire import Reply
 
 # Why one call ends while others who share its entry may have more time.
@@ -79,12 +81,21 @@ class Call:
         task = self._task = asyncio.current_task()
         cancelling = task.cancelling() if task is not None else 0
         try:
-            return await self._sent()
+            applied = await self._sent()
         except asyncio.CancelledError:
             # The same care as asyncio.timeout takes: a cancellation from outside wins over ours.
             if self._ended_by is None or task is None or task.uncancel() > cancelling:
                 raise
-        raise self._ended()
+            error = self._ended()
+        except XMediaMetaError as failed:
+            error = failed
+        else:
+            if self._sender.hooks.outcome:
+                tell(self._sender.hooks.outcome, applied)
+            return applied
+        if self._sender.hooks.outcome:
+            tell(self._sender.hooks.outcome, unsuccessful(self.update, error))
+        raise error
 
     def close(self, error: XMediaMetaError) -> None:
         """The client or the batcher is closed: the call ends with this error, whatever it waits for."""

@@ -24,13 +24,14 @@ from .coalesce import Coalesce
 from .credentials import Secret, veiled
 from .errors import ClientClosed, ConfigurationError, InvalidUpdate
 from .gate import Pace, Wait
+from .hooks import Attempt, HookOptions, Hooks, Retrying, Stopped, tell
 from .journal import Journal, JournalRun
 from .ledger import NO_LIMITS, Limits
 from .limits import WindowName
 from .models import Metadata, Update, utc
-from .outcomes import Applied
+from .outcomes import Applied, Outcome
 from .sender import Sender, Stats
-from .settings import X_API, ClientOptions, check_options, checked_auth
+from .settings import X_API, ClientOptions, check_listeners, check_options, checked_auth
 from .text import printable
 from .transport import Transport
 from .wire import encode
@@ -81,7 +82,9 @@ class Client:
         strict: whether updates that break a rule that joins members are refused.
         allow_insecure: whether a token may go over plain http to another machine.
         trust_env: whether proxies of the environment are used.
-        on_wait: called with a `Wait` when an account begins to wait for a window.
+        on_attempt, on_retry, on_wait, on_stop, on_outcome: listeners, each called with one frozen record: for every
+            request, for every retry, when an account begins to wait for a window, when one is out, and for every
+            update that is settled. They are to be quick; what they raise is logged.
 
     Raises:
         ConfigurationError: a token, a base URL or an option that cannot be used.
@@ -101,7 +104,11 @@ class Client:
         strict: bool = True,
         allow_insecure: bool = False,
         trust_env: bool = False,
-        on_wait: Callable[[Wait], None] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
+        on_retry: Callable[[Retrying], object] | None = None,
+        on_wait: Callable[[Wait], object] | None = None,
+        on_stop: Callable[[Stopped], object] | None = None,
+        on_outcome: Callable[[Outcome], object] | None = None,
     ) -> None:
         # First of all, what `repr` needs; and from here on no frame of a traceback holds a token as it was given.
         self._closed, self._base_url = False, ""
@@ -120,7 +127,8 @@ class Client:
         self._reserve = reserve
         self._strict = strict
         self._trust_env = trust_env
-        self._on_wait = on_wait
+        self._hooks = Hooks()
+        self.listen(on_attempt=on_attempt, on_retry=on_retry, on_wait=on_wait, on_stop=on_stop, on_outcome=on_outcome)
         self._calls: set[Call] = set()
         self._running: set[BulkRun] = set()
 
@@ -267,6 +275,15 @@ class Client:
             drain=drain,
         )
 
+    def listen(self, **listeners: Unpack[HookOptions]) -> None:
+        """Listen to this client with these too; see the class.
+
+        Raises:
+            ConfigurationError: one that cannot be called.
+        """
+        check_listeners(listeners)
+        self._hooks.add(listeners)
+
     # What it knows
 
     @property
@@ -350,7 +367,7 @@ class Client:
             on_wait=self._waits,
             wall=time.time,
         )
-        self._sender = sender = Sender(transport, accounts, clock, self._retrier)
+        self._sender = sender = Sender(transport, accounts, clock, self._retrier, self._hooks)
         return sender
 
     def _waits(self, wait: Wait) -> None:
@@ -362,11 +379,7 @@ class Client:
                 "media_id": None, "ref": None, "attempt": None, "x_transaction_id": None,
             },
         )  # fmt: skip
-        if self._on_wait is not None:
-            try:
-                self._on_wait(wait)
-            except Exception:
-                log.exception("on_wait failed")
+        tell(self._hooks.wait, wait)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "new" if self._sender is None else f"{self.stats.in_flight} in flight"

@@ -33,6 +33,7 @@ from .errors import (
     TransportError,
     XMediaMetaError,
 )
+from .hooks import Hooks, Stopped, tell
 from .ledger import Ticket
 from .limits import read_windows
 from .told import asked_for, extras, named, of_account, too_long
@@ -75,11 +76,13 @@ class Sender:
         accounts: Accounts,
         clock: ServerClock,
         retrier: Retrier,
+        hooks: Hooks,
     ) -> None:
         self.transport = transport
         self.accounts = accounts
         self.clock = clock
         self.retrier = retrier
+        self.hooks = hooks
         self.lanes = Lanes()
         self.quota = RetryQuota()
         self.congestion = Congestion()
@@ -118,13 +121,18 @@ class Sender:
             sent = error.maybe_applied if isinstance(error, TransportError) else True
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=sent)
             gate.changed()
-            return self._failed(account, entry, error, sent_at)
+            result: Result = self._failed(account, entry, error, sent_at)
+            if self.hooks.attempt:
+                self.hooks.attempted(account.name, entry, None, result, self.loop.time() - sent_at)
+            return result
         except BaseException:
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=True)
             gate.changed()
             raise
         result = self._told(account, entry, ticket, answer, sent_at)
         gate.changed()
+        if self.hooks.attempt:
+            self.hooks.attempted(account.name, entry, answer[0], result, self.loop.time() - sent_at)
         return result
 
     def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float) -> Result:
@@ -213,6 +221,9 @@ class Sender:
             # During an outage `congestion` lets single probes through: the quota is for the time before and after.
             course.cost = 0
             verdict = verdict if outage else self._within_quota(course, error, verdict, bulk=bulk)
+        if self.hooks.retry and isinstance(verdict, Retry | WaitForWindow):
+            after = verdict.after or 0.0 if isinstance(verdict, Retry) else None
+            self.hooks.retrying(account.name, entry, error, after)
         if isinstance(verdict, WaitForWindow):
             log.info(
                 "%s after attempt %d, again when the window opens", type(error).__name__, entry.attempts,
@@ -258,6 +269,7 @@ class Sender:
             lasting.about(None, None, account.name)
             holder.stop = Stop(lasting, self.loop.time())
             log.warning("stopped: %s", error, extra=extras(account.name, entry, error))
+            tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=group, error=lasting))
 
     # Interactive calls
 

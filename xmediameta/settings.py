@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING, Final, TypedDict, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from .accounts import Auth, AuthCallable, as_credential
 from .errors import ConfigurationError
+from .hooks import HookOptions
 
 if TYPE_CHECKING:
     from .attempts import RetryPolicy
     from .credentials import Credential
-    from .gate import Pace, Wait
+    from .gate import Pace
     from .ledger import Limits
 
 X_API: Final = "https://api.x.com"
 _PACES: Final = ("burst", "even")
 
 
-class ClientOptions(TypedDict, total=False):
+class ClientOptions(HookOptions, total=False):
     """What `Client` takes beside its auth; see there."""
 
     base_url: str
@@ -32,7 +33,20 @@ class ClientOptions(TypedDict, total=False):
     strict: bool
     allow_insecure: bool
     trust_env: bool
-    on_wait: Callable[[Wait], None] | None
+
+
+def check_listeners(listeners: Mapping[str, object]) -> None:
+    """Refuse what listens for nothing.
+
+    Raises:
+        ConfigurationError: names the option.
+        TypeError: there is no such listener.
+    """
+    for name, listener in listeners.items():
+        if name not in HookOptions.__annotations__:
+            raise TypeError(f"there is no listener {name!r}")
+        if listener is not None and not callable(listener):
+            raise ConfigurationError(f"{name} must be a function, not {type(listener).__name__}")
 
 
 def checked_auth(auth: Auth | AuthCallable | None, kind: str) -> Auth | AuthCallable:

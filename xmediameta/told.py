@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .coalesce import Entry
-from .errors import AccountForbidden, ProblemError, RateLimitWaitTooLong, XMediaMetaError
+from .errors import (
+    AccountForbidden,
+    BatcherClosed,
+    ClientClosed,
+    ProblemError,
+    RateLimitWaitTooLong,
+    XMediaMetaError,
+)
+from .models import Update
+from .outcomes import Failed, NotSent, Reason
 from .text import printable
 
 
@@ -64,3 +73,18 @@ def too_long(error: RateLimitWaitTooLong, entry: Entry, account: str | None, max
     )
     whole.about(entry.update.id, entry.update.ref, account, entry.attempts)
     return whole
+
+
+def unsuccessful(update: Update, error: XMediaMetaError) -> Failed | NotSent:
+    """What an error means for an update: one that is about more than the update leaves it unsettled."""
+    if error.scope in {"update", "retry"}:
+        return Failed(update=update, error=error)
+    return NotSent(update=update, reason=reason_of(error), error=error)
+
+
+def reason_of(error: XMediaMetaError) -> Reason:
+    """Why updates are not sent after an error that stops an account or a run."""
+    if isinstance(error, ClientClosed | BatcherClosed):
+        return "closed"
+    # A certificate that does not fit has the scope "retry", and ends the run.
+    return "run_stopped" if error.scope in {"run", "retry"} else "account_stopped"

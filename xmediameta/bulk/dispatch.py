@@ -16,13 +16,13 @@ from xmediameta.errors import BudgetReached, XMediaMetaError
 from xmediameta.ledger import Ticket
 from xmediameta.outcomes import Reason
 from xmediameta.sender import Sender
+from xmediameta.told import reason_of
 from xmediameta.verdict import FailUpdate, Retry, StopAccount, Verdict, WaitForWindow
 from xmediameta.wire import Reply
 
 from .endings import Endings
 from .options import Options
 from .queues import AccountQueue, Queues
-from .rows import reason_of
 
 Job = Coroutine[Any, Any, None]
 

@@ -8,13 +8,15 @@ from typing import Final
 
 from xmediameta.coalesce import Entry
 from xmediameta.errors import AccountForbidden, XMediaMetaError
+from xmediameta.hooks import tell
 from xmediameta.models import Update
 from xmediameta.outcomes import NotSent, Outcome, Reason
 from xmediameta.sender import Sender
+from xmediameta.told import unsuccessful
 
 from .crew import Shelf
 from .queues import AccountQueue
-from .rows import Row, Run, about, unsuccessful
+from .rows import Row, Run, about
 
 # Seconds for which a plain 403 is kept back at most once its account has nothing else to send.
 _KEPT_BACK: Final = 5.0
@@ -69,6 +71,8 @@ class Endings:
         """A row has its outcome."""
         self.open -= 1
         self._shelf.put(outcome)
+        if self._sender.hooks.outcome:
+            tell(self._sender.hooks.outcome, outcome)
         self._settled()
 
     def own(self, entry: Entry) -> list[Row]:

@@ -18,6 +18,7 @@ from xmediameta.journal import Drawn, Finished, JournalRun
 from xmediameta.models import Update
 from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Reason, Unchanged
 from xmediameta.sender import Sender
+from xmediameta.told import unsuccessful
 from xmediameta.wire import encode
 
 from .crew import Crew, Shelf
@@ -26,7 +27,7 @@ from .endings import Endings
 from .journaled import JournalSource, TaskRow
 from .options import Options
 from .queues import Queues
-from .rows import Row, as_far_as_known, as_update, unsuccessful
+from .rows import Row, as_far_as_known, as_update
 from .source import END, Source, Updates
 from .urgent import Urgent
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from xmediameta.coalesce import Entry
-from xmediameta.errors import ClientClosed, InvalidUpdate, XMediaMetaError
+from xmediameta.errors import InvalidUpdate, XMediaMetaError
 from xmediameta.models import Update
-from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Reason
+from xmediameta.outcomes import Applied, Outcome
 from xmediameta.sender import Result
+from xmediameta.told import unsuccessful
 from xmediameta.wire import Reply
 
 Given = Update | Mapping[str, Any]
@@ -85,21 +86,6 @@ def about(update: Update, entry: Entry, error: XMediaMetaError) -> XMediaMetaErr
     error = copy.copy(error)
     error.about(update.id, update.ref, update.account, entry.attempts)
     return error
-
-
-def unsuccessful(update: Update, error: XMediaMetaError) -> Failed | NotSent:
-    """What an error means for a row: one that is about more than the update leaves the row unsettled."""
-    if error.scope in {"update", "retry"}:
-        return Failed(update=update, error=error)
-    return NotSent(update=update, reason=reason_of(error), error=error)
-
-
-def reason_of(error: XMediaMetaError) -> Reason:
-    """Why rows are not sent after an error that stops an account or a run."""
-    if isinstance(error, ClientClosed):
-        return "closed"
-    # A certificate that does not fit has the scope "retry", and ends the run.
-    return "run_stopped" if error.scope in {"run", "retry"} else "account_stopped"
 
 
 def as_update(given: object) -> Update:
