@@ -287,6 +287,11 @@ class Client:
     # What it knows
 
     @property
+    def base_url(self) -> str:
+        """Where X is."""
+        return self._base_url
+
+    @property
     def quota(self) -> tuple[Quota, ...]:
         """Every window of every account that was used, as it is seen now."""
         sender = self._sender

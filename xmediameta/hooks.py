@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypedDict, TypeVar
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from msgspec import Struct
 from .coalesce import Entry
 from .errors import ProblemError, XMediaMetaError
 from .gate import Wait
+from .limits import RateLimit, WindowName, read_windows
 from .outcomes import Outcome
 from .wire import Reply
 
@@ -32,6 +33,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
         seconds: from its start to the end of its answer.
         status: of the answer; None where none could be read.
         transaction_id: `x-transaction-id`, where there is one.
+        windows: the rate-limit headers of the answer, by window name.
         error: what the answer or its absence means, or None for a success.
     """
 
@@ -42,6 +44,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     seconds: float
     status: int | None
     transaction_id: str | None
+    windows: Mapping[WindowName, RateLimit]
     error: XMediaMetaError | None
 
 
@@ -107,9 +110,14 @@ class Hooks:
                 setattr(self, kind, (*getattr(self, kind), listener))
 
     def attempted(
-        self, account: str | None, entry: Entry, status: int | None, result: Reply | XMediaMetaError, seconds: float
+        self,
+        account: str | None,
+        entry: Entry,
+        answer: tuple[int, Mapping[str, str]] | None,
+        result: Reply | XMediaMetaError,
+        seconds: float,
     ) -> None:
-        """A request has ended."""
+        """A request has ended, with an answer (its status and headers) or without one."""
         tell(
             self.attempt,
             Attempt(
@@ -118,8 +126,9 @@ class Hooks:
                 ref=entry.update.ref,
                 attempt=entry.attempts,
                 seconds=seconds,
-                status=status,
+                status=None if answer is None else answer[0],
                 transaction_id=result.transaction_id if isinstance(result, Reply | ProblemError) else None,
+                windows={} if answer is None else read_windows(answer[1]),
                 error=None if isinstance(result, Reply) else result,
             ),
         )

@@ -132,7 +132,7 @@ class Sender:
         result = self._told(account, entry, ticket, answer, sent_at)
         gate.changed()
         if self.hooks.attempt:
-            self.hooks.attempted(account.name, entry, answer[0], result, self.loop.time() - sent_at)
+            self.hooks.attempted(account.name, entry, answer[:2], result, self.loop.time() - sent_at)
         return result
 
     def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float) -> Result:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
+from threading import Thread
 from types import ModuleType
+from wsgiref.simple_server import WSGIServer
 
 import httpx
+import prometheus_client
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import start_http_server
 
 from tests.docs.readme import Block, block, run_python
 from xmediameta import Client, Metadata, Sandbox, Update
@@ -94,3 +99,33 @@ async def test_worker(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> N
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert sorted(capsys.readouterr().out.splitlines()) == ["put back: 3", "put back: 4"]
     assert sandbox.counts.requests == 3
+
+
+async def test_listeners(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Client.from_env() as client:
+        await run_python(block("python", "listeners"), client=client)
+        await client.create(CAT, Metadata.of(managed=True))
+    assert re.fullmatch(rf"{CAT} 200 \d\.\d s\n", capsys.readouterr().out)
+
+
+async def test_prometheus(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    serving: list[tuple[WSGIServer, Thread]] = []
+
+    def on_a_free_port(port: int, addr: str) -> None:
+        assert port == 9464
+        serving.append(start_http_server(0, addr=addr))
+
+    monkeypatch.setattr(prometheus_client, "start_http_server", on_a_free_port)
+    async with Client.from_env() as client:
+        await run_python(block("python", "prometheus"), client=client)
+        await client.create(CAT, Metadata.of(managed=True))
+    ((server, thread),) = serving
+    try:
+        async with httpx.AsyncClient() as scraper:
+            scraped = (await scraper.get(f"http://127.0.0.1:{server.server_port}/metrics")).text
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    before, _, after = block("text", "prometheus").text.strip().partition("...")
+    assert any(line.startswith(before) and line.endswith(after) for line in scraped.splitlines()), scraped

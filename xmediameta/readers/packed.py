@@ -15,7 +15,7 @@ from typing import IO, Any, Final, cast
 
 from xmediameta.text import printable
 
-from .extras import needed
+from xmediameta.extras import needed
 from .rows import Stream, Unreadable
 
 _BUFFER: Final = 1 << 18

@@ -19,7 +19,7 @@ from xmediameta.text import printable
 
 from .arrowcells import is_text, is_utf8, kept, reading
 from .damage import damage
-from .extras import needed
+from xmediameta.extras import needed
 from .rows import ReadOptions, Reject, Row, Unreadable
 
 _BATCH: Final = 1024

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from xmediameta.text import printable
 
-from .extras import needed
+from xmediameta.extras import needed
 from .rows import Unreadable
 
 # Two letters at least: `C://` is a drive.

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from xmediameta.flat import KNOWN
 from xmediameta.shortform import SHORT_FORMS
 
-from .extras import needed
+from xmediameta.extras import needed
 
 TemplateKind = Literal["xlsx", "csv"]
 

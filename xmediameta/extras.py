@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from xmediameta.errors import MissingExtra
+from .errors import MissingExtra
 
 
 def needed(module: str, feature: str, extra: str) -> Any:
