@@ -18,8 +18,9 @@ import pytest
 import xmediameta
 from tests.docs.readme import README, ROOT, block, blocks, headings, links, run_python, table, tree
 from xmediameta import Client, Limits, NotSent, Sandbox, XMediaMetaError, errors, outcomes
+from xmediameta.applying.order import PRICE
 from xmediameta.cli.app import cli
-from xmediameta.cli.options import ASK_ABOVE, PRICE
+from xmediameta.cli.options import ASK_ABOVE
 from xmediameta.members import AltText
 from xmediameta.sandbox import FAULTS
 from xmediameta.shortform import SHORT_FORMS

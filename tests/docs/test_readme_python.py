@@ -149,6 +149,9 @@ async def test_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
     assert space["sandbox"].counts.requests == 3
 
 
-async def test_test_yours() -> None:
-    space = await run_python(block("python", "test_yours.py"))
-    await space["test_without_credits"]()
+async def test_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_plugin.py").write_text(block("python", "test_plugin.py").text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    ended = await run_shell("python -m pytest -q -W error -p no:cacheprovider", tmp_path)
+    assert ended.code == 0, ended.out + ended.err
+    assert "2 passed" in ended.out
