@@ -359,10 +359,12 @@ def test_accounts_have_their_own_tokens(folder: Path, run: Run, serve: Serve, mo
     assert "--account shop: other users of this machine can read the file; chmod 600 it" in ran.err
     assert "shop-token" not in ran.err + ran.out
     ran = run("apply", "a.jsonl", "--base-url", sandbox.url, *accounts[:2])
+    assert (ran.code, sandbox.counts.requests) == (0, 4)  # nothing is left to do, so that nobody's token is missing
+    ran = run("apply", "a.jsonl", "--base-url", sandbox.url, "--force", *accounts[:2])
     assert ran.code == 2
     assert "no credential for the account press: pass --account press=FILE" in ran.err
     monkeypatch.delenv("XMEDIAMETA_TOKEN")
-    ran = run("apply", "a.jsonl", "--base-url", sandbox.url, *accounts)
+    ran = run("apply", "a.jsonl", "--base-url", sandbox.url, "--force", *accounts)
     assert ran.code == 2
     assert "some rows name no account, and there is no token for these" in ran.err
 

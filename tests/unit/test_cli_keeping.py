@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from xmediameta.cli.keeping import fingerprint
-from xmediameta.cli.options import ApplyOptions
+from xmediameta.applying.keeping import fingerprint
+from xmediameta.applying.order import Order
 
 
-def options(**given: Any) -> ApplyOptions:
-    every: dict[str, Any] = dict.fromkeys(ApplyOptions.__struct_fields__) | {
-        "passed": (),
-        "renames": {},
-        "strict": True,
-    }
-    return ApplyOptions(**every | given)
+def options(**given: Any) -> Order:
+    return Order(base_url="https://api.x.com", **given)
 
 
 def test_the_bytes_and_how_they_are_read_make_a_fingerprint(tmp_path: Path) -> None:
@@ -36,6 +31,7 @@ def test_the_bytes_and_how_they_are_read_make_a_fingerprint(tmp_path: Path) -> N
         {"passed": ("a",)},
         {"renames": {"a": "id"}},
         {"kind": "csv"},
+        {"sheet": "one"},
     ):
         assert fingerprint(options(**changed), (str(one),)) != told
 

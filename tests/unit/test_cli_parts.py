@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 
+from xmediameta.applying.course import Course, Stop
 from xmediameta.cli.eta import DOCUMENTED, Window, time_left
 from xmediameta.cli.options import Duration, Pace, Pair
 from xmediameta.cli.results import Results
 from xmediameta.cli.say import lasting, money, per_second
-from xmediameta.cli.summary import Stop, Summary
 from xmediameta.errors import (
     AuthError,
     BudgetReached,
@@ -215,45 +216,45 @@ def test_stops(error: XMediaMetaError, reason: str, code: int):
 
 def test_exit_codes_and_which_holds():
     """DESIGN: when several hold, the first of 130/143, 4, 3, 1."""
-    summary = Summary()
-    assert summary.exit_code == 0
-    summary.note(Unchanged(update=Update("1"), sent_at=NOW))
-    assert summary.exit_code == 0
-    summary.note(Failed(update=Update("2"), error=problem_error(MediaNotFound, 404)))
-    assert summary.exit_code == 1
-    summary.note(not_sent(BudgetReached("requests", limit=1, spent=1), "budget"))
-    assert summary.exit_code == 3
-    summary.note(not_sent(problem_error(Unauthorized, 401, "shop"), account="shop"))
-    summary.note(not_sent(problem_error(Unauthorized, 401, "shop"), account="shop"))
-    assert summary.exit_code == 4
-    assert summary.as_json()["stopped"]["account"] == "shop"
-    assert [stop.reason for stop in summary.stops] == ["budget-requests", "unauthorized"]
-    summary.signal = 15
-    assert summary.exit_code == 143
-    summary.signal = 2
-    assert summary.exit_code == 130
-    assert summary.as_json()["stopped"]["reason"] == "interrupted"
+    course = Course()
+    assert course.exit_code == 0
+    course.note(Unchanged(update=Update("1"), sent_at=NOW))
+    assert course.exit_code == 0
+    course.note(Failed(update=Update("2"), error=problem_error(MediaNotFound, 404)))
+    assert course.exit_code == 1
+    course.note(not_sent(BudgetReached("requests", limit=1, spent=1), "budget"))
+    assert course.exit_code == 3
+    course.note(not_sent(problem_error(Unauthorized, 401, "shop"), account="shop"))
+    course.note(not_sent(problem_error(Unauthorized, 401, "shop"), account="shop"))
+    assert course.exit_code == 4
+    assert getattr(course.early_end(), "account", None) == "shop"
+    assert [stop.reason for stop in course.stops] == ["budget-requests", "unauthorized"]
+    course.signal = 15
+    assert course.exit_code == 143
+    course.signal = 2
+    assert course.exit_code == 130
+    assert getattr(course.early_end(), "reason", None) == "interrupted"
 
 
 def test_the_counts_add_up():
-    summary = Summary(invalid=2, unit_price=0.005, requests=3)
+    course = Course(invalid=2, unit_price=0.005, requests=3)
     for outcome in (
         Applied(update=Update("1", account="a")), Failed(update=Update("2"), error=AuthError("x")),
         NotSent(update=Update("3"), reason="expired"), NotSent(update=Update("4"), reason="closed"),
     ):  # fmt: skip
-        summary.note(outcome)
-    told = summary.as_json()
+        course.note(outcome)
+    told = msgspec.to_builtins(course.summary())
     assert told["total"] == 6 == sum(told[name] for name in (
         "applied", "unchanged", "failed", "expired", "pending", "invalid",
     ))  # fmt: skip
     assert told["cost_usd"] == 0.015
-    assert summary.told() == "1 applied, 1 failed, 1 expired, 1 pending, 2 invalid"
+    assert course.told() == "1 applied, 1 failed, 1 expired, 1 pending, 2 invalid"
 
 
 def test_a_budget_of_money_is_told_as_money():
-    summary = Summary(max_cost=0.02, unit_price=0.005)
-    summary.note(not_sent(BudgetReached("requests", limit=4, spent=4), "budget"))
-    summary.note_stop(BudgetReached("requests", limit=4, spent=4))
-    [stop] = summary.stops
+    course = Course(max_cost=0.02, unit_price=0.005)
+    course.note(not_sent(BudgetReached("requests", limit=4, spent=4), "budget"))
+    course.note_stop(BudgetReached("requests", limit=4, spent=4))
+    [stop] = course.stops
     assert stop.reason == "budget-money"
     assert "0.02 USD" in stop.message

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from xmediameta import __version__
+from xmediameta.applying.order import Order
 from xmediameta.shortform import SHORT_FORMS
 
 from .looking import COMMANDS
@@ -83,11 +84,7 @@ def apply_command(**given: Any) -> int:
     if given["sandbox"] and _on_command_line("base_url"):
         raise click.UsageError("--sandbox and --base-url exclude each other")
     reporter = _reporter(given)
-    options = ApplyOptions(
-        renames=as_renames(given.pop("renames")),
-        strict=not given.pop("no_strict"),
-        **{name: given[name] for name in ApplyOptions.__struct_fields__ if name in given},
-    )
+    options = _apply_options(given)
     from .apply import apply  # noqa: PLC0415 - brings aiohttp, which --help does without
 
     return apply(options, reporter)
@@ -109,6 +106,7 @@ def validate_command(**given: Any) -> int:
         kind=given["kind"],
         passed=given["passed"],
         renames=as_renames(given["renames"]),
+        sheet=given["sheet"],
         strict=not given["no_strict"],
     )
 
@@ -267,6 +265,14 @@ def _sigterm_raises() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _apply_options(given: dict[str, Any]) -> ApplyOptions:
+    strict = not given["no_strict"]
+    ordered: dict[str, Any] = {name: given[name] for name in Order.__struct_fields__ if name in given}
+    ordered |= {"strict": strict, "renames": as_renames(given["renames"])}
+    own = {name: given[name] for name in ApplyOptions.__struct_fields__ if name in given}
+    return ApplyOptions(order=Order(**ordered), strict=strict, **own)
 
 
 def _reporter(given: dict[str, Any]) -> Any:

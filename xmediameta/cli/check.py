@@ -1,8 +1,7 @@
-"""The first pass: every line is checked before anything is sent."""
+"""The first pass, as it is told: every line is checked before anything is sent."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import IO, Any, Final, Self
 
 import click
 import msgspec
-from msgspec import Struct
 
-from xmediameta.readers import Inputs, Reject, Row
+from xmediameta.applying import checking
+from xmediameta.applying.checking import Checked
+from xmediameta.readers import Inputs, Reject
 from xmediameta.text import counted, excerpt
 
 from .say import Reporter
@@ -22,53 +22,28 @@ _SHOWN: Final = 100
 _SHOWN_SKIPPED: Final = 10
 
 
-class Checked(Struct, frozen=True, kw_only=True):
-    """What the first pass found.
-
-    Attributes:
-        valid, invalid: rows.
-        unreadable: files that could not be read to their end.
-        accounts: rows by account.
-        rejects: files that the invalid rows were written to.
-    """
-
-    valid: int
-    invalid: int
-    unreadable: int
-    accounts: Mapping[str | None, int]
-    rejects: tuple[str, ...] = ()
-
-
 def check(inputs: Inputs, reporter: Reporter, *, rejects: Rejects | None = None) -> Checked:
     """Read all rows once; tell every fault, up to a bound, and count them all.
 
     Args:
         rejects: where invalid rows go that are to be skipped; None where they end the run.
     """
-    accounts: Counter[str | None] = Counter()
-    invalid = unreadable = 0
+    invalid = 0
     shown = _SHOWN if rejects is None else _SHOWN_SKIPPED
-    for item in inputs.rows():
-        if isinstance(item, Row):
-            accounts[item.update.account] += 1
-            continue
-        if item.fatal:
-            unreadable += 1
-        else:
+
+    def fault(item: Reject) -> None:
+        nonlocal invalid
+        if not item.fatal:
             invalid += 1
             if rejects is not None:
                 rejects.write(item)
         if item.fatal or invalid <= shown:
             reporter.error(str(item))
+
+    checked = checking.check(inputs, fault)
     if invalid > shown:
         reporter.error(f"and {counted(invalid - shown, 'more invalid row')}")
-    return Checked(
-        valid=accounts.total(),
-        invalid=invalid,
-        unreadable=unreadable,
-        accounts=accounts,
-        rejects=rejects.names if rejects is not None else (),
-    )
+    return checked
 
 
 class Rejects:
@@ -96,7 +71,7 @@ class Rejects:
         Raises:
             click.UsageError: the file cannot be written.
         """
-        name = self._path if self._path is not None else f"{reject.file}.rejects.jsonl"
+        name = self._path if self._path is not None else f"{_beside(reject.file)}.rejects.jsonl"
         try:
             if name not in self._files:
                 self._files[name] = self._held.enter_context(new_file(name, self._inputs, "the rejects"))
@@ -111,6 +86,11 @@ class Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+
+
+def _beside(file: str) -> str:
+    """Where what belongs to an input lies: beside it, or of a URI in the current folder."""
+    return file.rstrip("/").rpartition("/")[2] or "input" if "://" in file else file
 
 
 def new_file(name: str, inputs: tuple[str, ...], what: str) -> IO[bytes]:

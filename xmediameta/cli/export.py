@@ -18,6 +18,7 @@ import msgspec
 
 from xmediameta.journal import Journal, RunRecord, State, TaskRecord
 from xmediameta.problems import as_object
+from xmediameta.readers import split_where
 from xmediameta.report import read_said
 from xmediameta.text import printable
 
@@ -156,7 +157,7 @@ class _Table:
 
 
 def _record(row: TaskRecord) -> dict[str, Any]:
-    file, line = _place(row.source)
+    file, line = split_where(row.source) if row.source is not None else (None, None)
     return {
         "file": file,
         "line": line,
@@ -172,14 +173,6 @@ def _record(row: TaskRecord) -> dict[str, Any]:
         "transaction_id": row.transaction_id,
         "settled_at": row.settled_at,
     }
-
-
-def _place(source: str | None) -> tuple[str | None, int | None]:
-    """`updates.csv:3` is line 3 of `updates.csv`; any other place is kept as it is."""
-    if source is None:
-        return None, None
-    file, _, line = source.rpartition(":")
-    return (file, int(line)) if file and line.isascii() and line.isdigit() and len(line) < 16 else (source, None)
 
 
 async def _passed(journal: Journal, record: RunRecord, states: tuple[State, ...]) -> tuple[str, ...]:

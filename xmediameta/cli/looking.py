@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from .options import PRICE, PRICE_DATE, Duration
+from xmediameta.applying.order import PRICE, PRICE_DATE
+
+from .options import Duration
 
 _STATES = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import click
 from msgspec import Struct
+
+from xmediameta.applying.order import PRICE, PRICE_DATE, Order
+from xmediameta.readers import KINDS
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -16,8 +19,6 @@ else:  # not generic in older versions of click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PRICE: Final = 0.005
-PRICE_DATE: Final = "2026-11"
 ASK_ABOVE: Final = 10.0
 X_API: Final = "https://api.x.com"
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -34,31 +35,18 @@ class Connection(Struct, frozen=True, kw_only=True):
 
 
 class ApplyOptions(Connection, frozen=True, kw_only=True):
-    """What `apply` was asked to do."""
+    """What `apply` and `plan` were asked to do.
 
-    files: tuple[str, ...]
-    kind: Literal["jsonl", "csv", "tsv"] | None
-    passed: tuple[str, ...]
-    renames: Mapping[str, str]
+    Attributes:
+        order: what the run is asked to do, whoever asks.
+    """
+
+    order: Order
     results: str | None
     rejects: str | None
     as_json: bool
     yes: bool
-    price: float
     ask_above: float
-    max_cost: float | None
-    max_requests: int | None
-    max_wait: float | None
-    max_duration: float | None
-    skip_invalid: bool
-    max_invalid: int | None
-    coalesce: Literal["last", "merge"] | None
-    concurrency: int
-    pace: Literal["burst", "even"] | float | None
-    journal: str | None
-    run_name: str | None
-    retry_failed: bool
-    force: bool
 
 
 class Duration(_ParamType):
@@ -147,9 +135,10 @@ connection = _with(  # Where requests go, and as whom.
 
 reading = _with(  # How files are read.
     click.option(
-        "--format", "kind", type=click.Choice(("jsonl", "csv", "tsv")),
+        "--format", "kind", type=click.Choice(KINDS),
         help="What the files are, where their names do not tell; standard input is JSONL without it.",
     ),
+    click.option("--sheet", metavar="NAME", help="The sheet of a workbook, where several hold something."),
     click.option("--pass", "passed", metavar="COL", multiple=True, help="Keep a column beside its row."),
     click.option(
         "--map", "renames", type=Pair('"HEADER=name"', last=True), multiple=True,

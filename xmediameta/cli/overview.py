@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from xmediameta.applying.summary import SCHEMA_VERSION
 from xmediameta.journal import Journal, RunRecord, State
 from xmediameta.reckon import estimate
 from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
@@ -20,7 +21,6 @@ from xmediameta.text import counted, printable
 
 from .say import lasting, money
 from .stored import local, under_way
-from .summary import SCHEMA_VERSION
 
 _ACCOUNTS_SHOWN: Final = 20
 # In the order in which the summary of `apply` has them.

@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from xmediameta.applying.course import Course
 from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
 
 from .eta import Window, time_left
 from .say import Reporter, lasting, money, per_second
-from .summary import Summary
 
 _EVERY: Final = 30.0
 _EVERY_WAITING: Final = 300.0
@@ -52,13 +52,13 @@ class Status:
         self,
         run: BulkRun,
         client: Client,
-        summary: Summary,
+        course: Course,
         accounts: Mapping[str | None, int],
         lengths: Mapping[str, float],
     ) -> None:
         self._run = run
         self._client = client
-        self._summary = summary
+        self._course = course
         self._accounts = accounts
         self.total = sum(accounts.values())
         self._lengths = dict(lengths)
@@ -69,17 +69,17 @@ class Status:
     @property
     def done(self) -> int:
         """Rows that were settled in this sitting."""
-        return self._summary.counts.done - self._summary.before
+        return self._course.counts.done - self._course.before
 
     @property
     def failed(self) -> int:
         """Rows that failed or expired."""
-        return self._summary.counts.failed + self._summary.counts.expired
+        return self._course.counts.failed + self._course.counts.expired
 
     @property
     def cost(self) -> float | None:
         """In USD so far, at most; None where nothing is sent to X."""
-        price = self._summary.unit_price
+        price = self._course.unit_price
         return self._run.requests * price if price else None
 
     @property
@@ -104,7 +104,7 @@ class Status:
         elapsed = time.monotonic() - self._started
         if elapsed < 1 or not self.done:
             return None
-        counts = self._summary.by_account
+        counts = self._course.by_account
         left = {
             account: rows - (counts[account].done if account in counts else 0)
             for account, rows in self._accounts.items()

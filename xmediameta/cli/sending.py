@@ -10,19 +10,19 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Final
 
+from xmediameta.applying.course import INTERRUPTED, Course, without_advice
+from xmediameta.applying.order import Order
 from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
-from xmediameta.credentials import BearerToken
+from xmediameta.credentials import Credential
 from xmediameta.outcomes import Applied, Failed, Outcome
 from xmediameta.sandbox import Sandbox
 from xmediameta.text import counted, printable
 
 from .eta import DOCUMENTED
-from .options import ApplyOptions
 from .progress import Bar, Lines, Status, View
 from .results import Results
 from .say import Reporter
-from .summary import INTERRUPTED, Summary, without_advice
 
 SANDBOX_LIMIT: Final = 100
 SANDBOX_WINDOW: Final = 3.0
@@ -30,90 +30,86 @@ _FAILURES_TOLD: Final = 20
 
 
 @asynccontextmanager
-async def client_of(options: ApplyOptions, credentials: Mapping[str | None, BearerToken]) -> AsyncGenerator[Client]:
+async def client_of(order: Order, credentials: Mapping[str | None, str | Credential]) -> AsyncGenerator[Client]:
     """A client as the options have it, of a sandbox of its own if they ask for one."""
     async with AsyncExitStack() as stack:
-        base_url = options.base_url
-        if options.sandbox:
+        base_url = order.base_url
+        if order.sandbox:
             sandbox = await stack.enter_async_context(Sandbox(limit=SANDBOX_LIMIT, window=SANDBOX_WINDOW))
             base_url = sandbox.url
         yield await stack.enter_async_context(
             Client(
                 credentials,
                 base_url=base_url,
-                concurrency=options.concurrency,
-                pace=options.pace,
-                strict=options.strict,
+                concurrency=order.concurrency,
+                pace=order.pace,
+                strict=order.strict,
             )
         )
 
 
-@contextmanager
-def shown(
-    options: ApplyOptions,
-    client: Client,
-    run: BulkRun,
-    accounts: Mapping[str | None, int],
-    reporter: Reporter,
-    summary: Summary,
-    results: Results | None = None,
-) -> Generator[None]:
-    """Show a run while it goes on, let signals end it, and note what it took.
+class Shown:
+    """Shows a run while it goes on, and lets signals end it.
 
     Args:
-        accounts: updates by account, of the whole run.
         results: brought to the disk where a second signal ends the process.
+        kept: whether a journal keeps the run.
     """
-    started = time.monotonic()
-    view = _view(Status(run, client, summary, accounts, _lengths(options, summary)), reporter)
-    ticker = asyncio.create_task(_tick(view)) if view is not None else None
-    try:
-        with _interruptible(run, reporter, summary, view, results):
-            yield
-    finally:
-        if ticker is not None:
-            ticker.cancel()
-        if view is not None:
-            view.close()
-        summary.seconds = time.monotonic() - started
-        summary.requests, summary.retries = run.requests, run.retries
+
+    def __init__(self, order: Order, reporter: Reporter, results: Results | None = None, *, kept: bool) -> None:
+        self._order = order
+        self._reporter = reporter
+        self._results = results
+        self._kept = kept
+        self._advised: set[str] = set()
+
+    @contextmanager
+    def running(
+        self, run: BulkRun, client: Client, accounts: Mapping[str | None, int], course: Course
+    ) -> Generator[None]:
+        """Show it, let signals end it, and note what it took.
+
+        Args:
+            accounts: updates by account, of the whole run.
+        """
+        started = time.monotonic()
+        lengths = _lengths(self._order, course)
+        view = _view(Status(run, client, course, accounts, lengths), self._reporter)
+        ticker = asyncio.create_task(_tick(view)) if view is not None else None
+        try:
+            with _interruptible(run, self._reporter, course, view, self._results):
+                yield
+        finally:
+            if ticker is not None:
+                ticker.cancel()
+            if view is not None:
+                view.close()
+            course.seconds = time.monotonic() - started
+            course.requests, course.retries = run.requests, run.retries
+
+    def told(self, where: str, outcome: Outcome, nth: int) -> None:
+        """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success."""
+        reporter = self._reporter
+        if isinstance(outcome, Failed):
+            error = outcome.error
+            if nth <= _FAILURES_TOLD:
+                reporter.error(f"{where}: {without_advice(error)}", media_id=outcome.id, ref=outcome.ref)
+                if error.advice and error.advice not in self._advised:
+                    self._advised.add(error.advice)
+                    reporter.info(error.advice)
+            elif nth == _FAILURES_TOLD + 1:
+                lists = "--results PATH" if not self._kept else "`xmediameta results --only failed`"
+                reporter.error(f"further failures are counted, and not told one by one; {lists} lists them")
+        elif isinstance(outcome, Applied) and outcome.warnings:
+            said = "; ".join(warning.said() for warning in outcome.warnings)
+            reporter.warn(f"{where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
 
 
-def bound(options: ApplyOptions) -> int | None:
-    """The most requests that may be sent, from `--max-requests` and `--max-cost`; None is no bound."""
-    bounds = [options.max_requests] if options.max_requests is not None else []
-    if options.max_cost is not None and options.price:
-        bounds.append(int(options.max_cost / options.price + 1e-9))
-    return min(bounds, default=None)
-
-
-def tell(where: str, outcome: Outcome, nth: int, reporter: Reporter, summary: Summary) -> None:
-    """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success.
-
-    Args:
-        where: the row in its input.
-        nth: which failure it is.
-    """
-    if isinstance(outcome, Failed):
-        error = outcome.error
-        if nth <= _FAILURES_TOLD:
-            reporter.error(f"{where}: {without_advice(error)}", media_id=outcome.id, ref=outcome.ref)
-            if error.advice and error.advice not in summary.advice:
-                summary.advice.add(error.advice)
-                reporter.info(error.advice)
-        elif nth == _FAILURES_TOLD + 1:
-            lists = "--results PATH" if summary.run is None else "`xmediameta results --only failed`"
-            reporter.error(f"further failures are counted, and not told one by one; {lists} lists them")
-    elif isinstance(outcome, Applied) and outcome.warnings:
-        said = "; ".join(warning.said() for warning in outcome.warnings)
-        reporter.warn(f"{where}: applied, and X says: {said}", media_id=outcome.id, ref=outcome.ref)
-
-
-def _lengths(options: ApplyOptions, summary: Summary) -> Mapping[str, float]:
+def _lengths(order: Order, course: Course) -> Mapping[str, float]:
     """How long windows are, as far as that is known; another server on this machine may have any."""
-    if options.sandbox:
+    if order.sandbox:
         return {"user-15min": SANDBOX_WINDOW}
-    return DOCUMENTED if summary.unit_price else {}
+    return DOCUMENTED if course.unit_price else {}
 
 
 def _view(status: Status, reporter: Reporter) -> View | None:
@@ -131,13 +127,13 @@ async def _tick(view: View) -> None:
 
 @contextmanager
 def _interruptible(
-    run: BulkRun, reporter: Reporter, summary: Summary, view: View | None, results: Results | None
+    run: BulkRun, reporter: Reporter, course: Course, view: View | None, results: Results | None
 ) -> Generator[None]:
     """The first signal ends the run in order, the second at once."""
 
     def interrupted(number: int) -> None:
-        if summary.signal is None:
-            summary.signal = number
+        if course.signal is None:
+            course.signal = number
             run.stop()
             flying = f"{counted(run.in_flight, 'request')} in flight will finish; " if run.in_flight else ""
             reporter.warn(f"stopping: {flying}once more ends it at once")
@@ -147,7 +143,7 @@ def _interruptible(
         if results is not None:
             with suppress(OSError):
                 results.flush()
-        reporter.error(f"ended at once: {printable(summary.told())}; what was in flight may have been applied")
+        reporter.error(f"ended at once: {printable(course.told())}; what was in flight may have been applied")
         os._exit(INTERRUPTED[number])
 
     loop = asyncio.get_running_loop()

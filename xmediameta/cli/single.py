@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from xmediameta.applying.course import Stop
 from xmediameta.client import Client
 from xmediameta.credentials import BearerToken
 from xmediameta.errors import ConfigurationError, InvalidUpdate, XMediaMetaError
@@ -26,7 +27,6 @@ from .options import Connection
 from .results import found
 from .say import Reporter
 from .sending import SANDBOX_LIMIT, SANDBOX_WINDOW
-from .summary import Stop
 
 FLAGS: Final = frozenset(
     ("allow_download", "adult_content", "graphic_violence", "other_sensitive", "managed", "shared")

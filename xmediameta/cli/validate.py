@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from xmediameta.models import line_schema
-from xmediameta.readers import STDIN, Inputs, ReadOptions
+from xmediameta.readers import STDIN, Inputs, Kind, ReadOptions
 from xmediameta.text import counted
 
 from .check import check
@@ -19,13 +19,14 @@ def validate(
     files: tuple[str, ...],
     reporter: Reporter,
     *,
-    kind: Literal["jsonl", "csv", "tsv"] | None,
+    kind: Kind | None,
     passed: tuple[str, ...],
     renames: Mapping[str, str],
+    sheet: str | None,
     strict: bool,
 ) -> int:
     """Check files; 0 where every row is valid, else 2."""
-    reading = ReadOptions(strict=strict, passed=passed, renames=renames)
+    reading = ReadOptions(strict=strict, passed=passed, renames=renames, sheet=sheet)
     stdin = sys.stdin.buffer if STDIN in files else None
     with Inputs(files, reading, kind=kind, stdin=stdin) as inputs:
         checked = check(inputs, reporter)

@@ -1,11 +1,13 @@
-"""What a run came to: counts, the stop, the exit code, one JSON object for machines and a few lines for people."""
+"""What a run has come to so far: counts, stops, the exit code, and the summary of it all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from msgspec import Struct, field
 
 from xmediameta.errors import (
@@ -22,8 +24,10 @@ from xmediameta.journal import Counted
 from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Unchanged
 from xmediameta.text import counted, printable
 
-SCHEMA_VERSION: Final = 1
+from .summary import Counts, EarlyEnd, Summary
+
 INTERRUPTED: Final = {2: 130, 15: 143}
+_INTERRUPTED: Final = "interrupted"
 # Errors after which the same command may go on by itself, later; after all others somebody must act first.
 _PASSING: Final = (BudgetReached, RateLimitWaitTooLong, RateLimited, OutageTooLong, JournalError)
 _ACTIONS: Final[Mapping[type[XMediaMetaError], str]] = {
@@ -34,35 +38,6 @@ _ACTIONS: Final[Mapping[type[XMediaMetaError], str]] = {
     ConfigurationError: "Correct the option.",
     TransportError: "Check the network and the base URL.",
 }
-
-
-class Counts(Struct):
-    """Rows by how they ended."""
-
-    applied: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    expired: int = 0
-    pending: int = 0
-
-    @property
-    def done(self) -> int:
-        """Rows that are settled."""
-        return self.applied + self.unchanged + self.failed + self.expired
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        match outcome:
-            case Applied():
-                self.applied += 1
-            case Unchanged():
-                self.unchanged += 1
-            case Failed():
-                self.failed += 1
-            case NotSent(reason="expired"):
-                self.expired += 1
-            case _:
-                self.pending += 1
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -93,7 +68,7 @@ class Stop(Struct, frozen=True, kw_only=True):
             reason=f"budget-{error.budget}" if isinstance(error, BudgetReached) else _slug(type(error).__name__),
             account=error.account if error.scope == "account" else None,
             action=error.advice or (_ACTIONS[kind] if kind else "See the message, and run the rest once it is mended."),
-            resume_at=reset_at if isinstance(reset_at, datetime) else None,
+            resume_at=reset_at.replace(microsecond=0) if isinstance(reset_at, datetime) else None,
             message=without_advice(error),
             exit_code=3 if isinstance(error, _PASSING) else 4,
         )
@@ -118,8 +93,8 @@ class Stop(Struct, frozen=True, kw_only=True):
         )
 
 
-class Summary(Struct, kw_only=True):
-    """What a run came to.
+class Course(Struct, kw_only=True):
+    """What a run has come to.
 
     Attributes:
         invalid: rows that were not updates.
@@ -129,7 +104,6 @@ class Summary(Struct, kw_only=True):
         before: rows that were settled before this sitting.
         run, journal: the name of the run and the path of its journal, where it is kept in one.
         stops: all of them; the gravest decides.
-        advice: what was said already about failed rows, which is said once.
         seen: kinds of stop and their accounts, each noted once.
     """
 
@@ -143,7 +117,6 @@ class Summary(Struct, kw_only=True):
     signal: int | None = None
     max_cost: float | None = None
     stops: list[Stop] = field(default_factory=list[Stop])
-    advice: set[str] = field(default_factory=set[str])
     before: int = 0
     run: str | None = None
     journal: str | None = None
@@ -166,11 +139,11 @@ class Summary(Struct, kw_only=True):
 
     def note(self, outcome: Outcome) -> None:
         """Count an outcome."""
-        self.counts.add(outcome)
-        account = outcome.update.account
+        account, state = outcome.update.account, _state(outcome)
         if account not in self.by_account:
             self.by_account[account] = Counts()
-        self.by_account[account].add(outcome)
+        for counts in (self.counts, self.by_account[account]):
+            setattr(counts, state, getattr(counts, state) + 1)
         if isinstance(outcome, NotSent) and outcome.error is not None and outcome.reason != "expired":
             self.note_stop(outcome.error)
 
@@ -195,49 +168,43 @@ class Summary(Struct, kw_only=True):
             return 3
         return 1 if self.counts.failed or self.counts.expired or self.invalid else 0
 
-    def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        counts, stopped = self.counts, self.stopped()
-        if stopped is not None:
-            del stopped["message"]
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "run": self.run,
-            "total": self.total,
-            "applied": counts.applied,
-            "unchanged": counts.unchanged,
-            "failed": counts.failed,
-            "expired": counts.expired,
-            "pending": counts.pending,
-            "invalid": self.invalid,
-            "requests": self.requests,
-            "retries": self.retries,
-            "cost_usd": self.cost,
-            "seconds": round(self.seconds, 3),
-            # Rows that name no account stand under the empty name.
-            "by_account": {account or "": counts for account, counts in self.by_account.items()},
-            "stopped": stopped,
-            "journal": self.journal,
-        }
+    def summary(self) -> Summary:
+        """What programs see of it."""
+        counts = self.counts
+        return Summary(
+            run=self.run,
+            total=self.total,
+            applied=counts.applied,
+            unchanged=counts.unchanged,
+            failed=counts.failed,
+            expired=counts.expired,
+            pending=counts.pending,
+            invalid=self.invalid,
+            requests=self.requests,
+            retries=self.retries,
+            cost_usd=self.cost,
+            seconds=round(self.seconds, 3),
+            by_account={account or "": copy(counts) for account, counts in self.by_account.items()},
+            stopped=self.early_end(),
+            journal=self.journal,
+        )
 
-    def stopped(self) -> dict[str, Any] | None:
-        """Why it ended early: reason, account, action, resume_at, and a message for people."""
+    def early_end(self) -> EarlyEnd | None:
+        """Why it ended early."""
         stop = self.stop
         if self.signal is not None:
-            told = "interrupted"
-            return {
-                "reason": told, "account": None, "action": "Run the same command again.", "resume_at": None,
-                "message": told,
-            }  # fmt: skip
+            return EarlyEnd(reason=_INTERRUPTED, account=None, action="Run the same command again.", resume_at=None)
         if stop is None:
             return None
-        return {
-            "reason": stop.reason,
-            "account": stop.account,
-            "action": stop.action,
-            "resume_at": stop.resume_at.isoformat(timespec="seconds") if stop.resume_at else None,
-            "message": stop.message,
-        }
+        return EarlyEnd(reason=stop.reason, account=stop.account, action=stop.action, resume_at=stop.resume_at)
+
+    def noted(self) -> str | None:
+        """Why it ended early, as the journal keeps it: with a message for people."""
+        end, stop = self.early_end(), self.stop
+        if end is None:
+            return None
+        message = _INTERRUPTED if self.signal is not None or stop is None else stop.message
+        return msgspec.json.encode({**msgspec.structs.asdict(end), "message": message}).decode()
 
     def take(self, counted: list[Counted]) -> None:
         """Take over how a run stands in its journal, all its sittings together."""
@@ -258,6 +225,20 @@ class Summary(Struct, kw_only=True):
             "expired": counts.expired, "pending": counts.pending, "invalid": self.invalid,
         }  # fmt: skip
         return ", ".join(f"{value:,} {name}" for name, value in named.items() if value) or counted(0, "update")
+
+
+def _state(outcome: Outcome) -> str:
+    match outcome:
+        case Applied():
+            return "applied"
+        case Unchanged():
+            return "unchanged"
+        case Failed():
+            return "failed"
+        case NotSent(reason="expired"):
+            return "expired"
+        case _:
+            return "pending"
 
 
 def without_advice(error: XMediaMetaError) -> str:

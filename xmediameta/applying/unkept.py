@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xmediameta.bulk import BulkRun
-from xmediameta.credentials import BearerToken
+from xmediameta.client import Client
 from xmediameta.errors import ConfigurationError, XMediaMetaError
 from xmediameta.models import Update
-from xmediameta.outcomes import Outcome
+from xmediameta.outcomes import NotSent, Outcome
 from xmediameta.readers import Inputs, Reject, Row
 
-from .check import Checked
-from .options import ApplyOptions
-from .results import Results
-from .say import Reporter
-from .sending import bound, client_of, shown, tell
-from .summary import Stop, Summary
+from .checking import Checked
+from .course import Course, Stop
+from .order import Order
+from .watch import Rows, Watch
 
 
 class Feed:
     """Hands rows to `bulk`, and knows from each outcome's update which row it was."""
 
-    def __init__(self, inputs: Inputs, results: Results | None, *, skip_invalid: bool) -> None:
+    def __init__(self, inputs: Inputs, results: Rows | None, *, skip_invalid: bool) -> None:
         self._items = enumerate(inputs.rows(), 1)
         self._results = results
         self._skip_invalid = skip_invalid
@@ -63,56 +61,54 @@ class Feed:
 
 
 async def send(
-    options: ApplyOptions,
+    order: Order,
+    client: Client,
     inputs: Inputs,
-    credentials: dict[str | None, BearerToken],
     checked: Checked,
-    reporter: Reporter,
-    results: Results | None,
-    summary: Summary,
+    results: Rows | None,
+    course: Course,
+    watch: Watch,
 ) -> None:
-    """Send all rows, and count into `summary`.
+    """Send all rows, and count into `course`.
 
     Raises:
         ConfigurationError: an option that the client refuses; nothing was sent.
     """
-    feed = Feed(inputs, results, skip_invalid=options.skip_invalid)
-    async with (
-        client_of(options, credentials) as client,
-        client.bulk(
-            feed,
-            max_wait=options.max_wait,
-            coalesce=options.coalesce,
-            max_requests=bound(options),
-            max_duration=options.max_duration,
-        ) as run,
-    ):
-        with shown(options, client, run, checked.accounts, reporter, summary, results):
-            await _collect(run, feed, reporter, summary)
+    feed = Feed(inputs, results, skip_invalid=order.skip_invalid)
+    async with client.bulk(
+        feed,
+        max_wait=order.max_wait,
+        coalesce=order.coalesce,
+        max_requests=order.bound,
+        max_duration=order.max_duration,
+    ) as run:
+        with watch.running(run, client, checked.accounts, course):
+            await _collect(run, feed, course, watch)
     if feed.broken is not None:
-        summary.stops.append(Stop.of_input(str(feed.broken), exit_code=4, reason="input-changed"))
+        course.stops.append(Stop.of_input(str(feed.broken), exit_code=4, reason="input-changed"))
     try:
         feed.rest()
     except OSError as error:
-        summary.stops.append(Stop.of_results(error))
-    counts = summary.counts
+        course.stops.append(Stop.of_results(error))
+    counts = course.counts
     counts.pending = checked.valid - counts.done
 
 
-async def _collect(run: BulkRun, feed: Feed, reporter: Reporter, summary: Summary) -> None:
+async def _collect(run: BulkRun, feed: Feed, course: Course, watch: Watch) -> None:
     try:
         async for outcome in run:
-            summary.note(outcome)
+            course.note(outcome)
             try:
                 row = feed.settle(outcome)
             except OSError as error:
-                summary.stops.append(Stop.of_results(error))
+                course.stops.append(Stop.of_results(error))
                 run.stop()
                 continue
-            tell(row.where, outcome, summary.counts.failed, reporter, summary)
+            if not isinstance(outcome, NotSent):
+                watch.told(row.where, outcome, course.counts.failed)
     except ConfigurationError:
         raise
     except XMediaMetaError as error:
-        summary.note_stop(error)
+        course.note_stop(error)
     except OSError as error:  # the row of an invalid line could not be written
-        summary.stops.append(Stop.of_results(error))
+        course.stops.append(Stop.of_results(error))
