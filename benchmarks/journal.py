@@ -78,6 +78,13 @@ async def load(plan: Plan, name: str = "updates.jsonl", fingerprint: str | None 
         await run.aclose()
 
 
+async def rehearse(plan: Plan, fingerprint: str | None = None) -> None:
+    """Find out what a load would come to; the journal stays as it is."""
+    told = await Journal.rehearse(plan.path, "updates.jsonl", BASE_URL, incoming(plan), fingerprint=fingerprint)
+    if sum(one.rows for one in told.counts) != plan.rows:
+        raise SystemExit(f"not all rows were counted: {told}")
+
+
 async def send(plan: Plan) -> None:
     """Draw and finish every row, as so many workers would whose requests take no time."""
 
@@ -114,8 +121,10 @@ async def look(plan: Plan) -> None:
 
 PHASES: dict[str, Callable[[Plan], object]] = {
     "rows alone": make,
+    "first plan": rehearse,
     "first load": load,
     "draw and finish": send,
+    "a plan of the same": partial(rehearse, fingerprint="one"),
     "the same, by its fingerprint": load,
     "the same, by its rows": partial(load, fingerprint=None),
     "the same in another file": partial(load, name="others.jsonl"),

@@ -2,8 +2,8 @@
 
 Rooms, from the bottom: `schema` (the tables, and how to read them), `records`, `places`, `file` (opening and checking),
 `chains` (what is decided about the rows of one media id), `loading`, `settling` and `work` (an input comes in, is
-compared with what was sent, and goes out), `store` (the engine as a whole), `lock`, `thread`, and `journal` with `run`,
-the asyncio face.
+compared with what was sent, and goes out), `store` (the engine as a whole), `rehearsal` (the same for a throw-away
+copy), `lock`, `thread`, and `journal` with `run`, the asyncio face.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from .journal import Journal
 from .loading import digest
 from .places import journal_path
 from .records import STATES, Counted, Drawn, Finished, Incoming, Loaded, RunRecord, State, TaskRecord
+from .rehearsal import Rehearsal
 from .run import JournalRun
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Journal",
     "JournalRun",
     "Loaded",
+    "Rehearsal",
     "RunRecord",
     "State",
     "TaskRecord",

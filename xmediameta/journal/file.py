@@ -93,7 +93,13 @@ class JournalFile:
             try:
                 if not _open_files[self._key]:
                     _check_header(self.path)
-                self.db = sqlite3.connect(self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False)
+                self.db = sqlite3.connect(
+                    self.path,
+                    isolation_level=None,
+                    timeout=_PATIENCE,
+                    check_same_thread=False,
+                    uri=True,  # for what is attached; an absolute path is none
+                )
             except (sqlite3.Error, OSError) as error:
                 raise failure(self.path, error) from error
             _open_files[self._key] += 1

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
@@ -20,12 +22,15 @@ from .loading import Loading
 from .lock import RunLock
 from .places import doubts, journal_path
 from .records import Counted, Incoming, Loaded, RunRecord, State, TaskRecord
+from .rehearsal import Rehearsal, Stage
 from .run import JournalRun
 from .store import Store
 from .thread import JournalThread, to_the_end
 
 log: Final = logging.getLogger("xmediameta")
 _PIECE: Final = 2_000  # rows that are read or written at a stretch
+
+AnyStore = TypeVar("AnyStore", bound=Store)
 
 
 class Journal:
@@ -55,16 +60,39 @@ class Journal:
         where = journal_path(path)
         if (doubt := doubts(where)) is not None:
             log.warning("%s", doubt)
-        thread = JournalThread(where)
-        opened: list[Store] = []
-        try:
-            await thread.call(lambda: opened.append(Store(where)))
-        except BaseException:
-            for store in opened:
-                store.close()
-            thread.stop()
-            raise
-        return cls(opened[0], thread)
+        return cls(*await _opened(partial(Store, where), where))
+
+    @classmethod
+    async def rehearse(
+        cls,
+        path: str | os.PathLike[str] | None,
+        name: str,
+        base_url: str,
+        incoming: Iterable[Incoming] | AsyncIterable[Incoming],
+        *,
+        fingerprint: str | None = None,
+        force: bool = False,
+        retry_failed: bool = False,
+    ) -> Rehearsal:
+        """Find out what `start` would make of an input, while the journal stays as it is.
+
+        It may be in use meanwhile, also by the same run. One that is not there is not made.
+
+        Args:
+            path: of the journal, as for `open`; the others are those of `start`.
+
+        Raises:
+            JournalError: the journal cannot be read, the run sends to another base URL, or there is no room for a copy
+                in the folder for temporary files.
+        """
+        where, name = journal_path(path), _storable(name)
+        with TemporaryDirectory(prefix="xmediameta-", ignore_cleanup_errors=True) as folder:
+            stage, thread = await _opened(partial(Stage, Path(folder), where, name), where)
+            async with cls(stage, thread) as journal:
+                run = await journal.start(
+                    name, base_url, incoming, fingerprint=fingerprint, force=force, retry_failed=retry_failed
+                )
+                return await thread.call(stage.rehearsed, run.record, run.loaded, await run.quota())
 
     @property
     def path(self) -> Path:
@@ -227,6 +255,20 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {self.path}{' closed' if self._closing is not None else ''}>"
+
+
+async def _opened(make: Callable[[], AnyStore], path: Path) -> tuple[AnyStore, JournalThread]:
+    """A store that is made on a thread of its own."""
+    thread = JournalThread(path)
+    opened: list[AnyStore] = []
+    try:
+        await thread.call(lambda: opened.append(make()))
+    except BaseException:
+        for store in opened:
+            store.close()
+        thread.stop()
+        raise
+    return opened[0], thread
 
 
 def _take(rows: Iterable[Incoming]) -> list[Incoming]:
