@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import start_http_server
 
 from tests.docs.readme import Block, block, run_python
-from xmediameta import Client, Metadata, Sandbox, Update
+from xmediameta import Client, MediaNotFound, Metadata, Sandbox, Update
 
 CAT = "1146654567674912769"
 
@@ -89,8 +89,7 @@ async def test_worker(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> N
     for number in range(5):
         queue.put_nowait(Update(str(number), Metadata.of(managed=True), ref=number))
     async with Client.from_env() as client:
-        names = {"asyncio": asyncio, "signal": signal, "AsyncIterator": AsyncIterator}
-        working = asyncio.ensure_future(run_python(block("python", "worker"), client=client, queue=queue, **names))
+        working = asyncio.ensure_future(run_python(block("python", "worker"), client=client, queue=queue))
         async with asyncio.timeout(20):
             while len(sandbox.applied) < 3:
                 await asyncio.sleep(0.01)
@@ -99,6 +98,25 @@ async def test_worker(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> N
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert sorted(capsys.readouterr().out.splitlines()) == ["put back: 3", "put back: 4"]
     assert sandbox.counts.requests == 3
+
+
+async def test_upload_to_post(sandbox: Sandbox) -> None:
+    done: list[object] = []
+
+    async def upload(name: str) -> dict[str, object]:
+        done.append(name)
+        return {"id": CAT, "expires_after_secs": 86_400}
+
+    async def post(text: str, media_ids: list[str]) -> None:
+        done.append((text, media_ids, dict(sandbox.applied)))
+
+    async with Client.from_env() as client:
+        await run_python(block("python", "upload-to-post"), client=client, upload=upload, post=post)
+        assert done == ["cat.jpg", ("Look at this", [CAT], {CAT: {"alt_text": {"text": "A dancing cat"}}})]
+        sandbox.script(CAT, ["404"])
+        with pytest.raises(MediaNotFound):
+            await run_python(block("python", "upload-to-post"), client=client, upload=upload, post=post)
+    assert len(done) == 3  # uploaded once more, and not posted
 
 
 async def test_listeners(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
