@@ -47,8 +47,9 @@ _COPIED_ROWS: Final = (
 # Of requests that are to be sent: one that serves several rows makes sense as long as it does for one of them.
 _DEADLINES: Final = (
     "SELECT account, CASE WHEN last IS NULL THEN send_before ELSE ("
-    " SELECT CASE WHEN count(*) = count(other.send_before) THEN max(other.send_before) END FROM task AS other"
-    " WHERE other.task = task.task OR other.leader = task.task) END AS deadline"
+    " SELECT CASE WHEN count(*) = count(other.send_before) THEN max(other.send_before) END"
+    " FROM task AS other LEFT JOIN outcome ON outcome.task = other.task"
+    " WHERE (other.task = task.task OR other.leader = task.task) AND outcome.task IS NULL) END AS deadline"
     " FROM task WHERE task >= ? AND task < ? AND leader IS NULL AND send_before IS NOT NULL AND deadline IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.task = task.task)"
 )
