@@ -73,6 +73,21 @@ async def many(client: Client) -> None:
         pass
 
 
+async def background(client: Client) -> None:
+    client.batcher(coalesce="newest")  # type: ignore[arg-type]
+    client.batcher(100)  # type: ignore[call-arg]
+    async with client.batcher() as batcher:
+        await batcher.submit("1")  # type: ignore[arg-type]
+        await batcher.submit(Update("1"), max_wait="10")  # type: ignore[arg-type]
+        applied = batcher.submit_nowait(Update("1"))
+        print(applied.transaction_id)  # type: ignore[attr-defined]
+
+
+def listening(client: Client) -> None:
+    Client("token", on_attempt=describe)  # type: ignore[arg-type]
+    client.listen(on_atempt=print)  # type: ignore[call-arg]
+
+
 def describe(outcome: Outcome) -> str:  # type: ignore[return]
     match outcome:  # pyright: ignore[reportMatchNotExhaustive] - ways to end are missing
         case Applied():

@@ -12,6 +12,8 @@ from xmediameta import (
     AccountForbidden,
     AltText,
     Applied,
+    Attempt,
+    Batcher,
     BearerToken,
     BulkRun,
     Client,
@@ -26,8 +28,10 @@ from xmediameta import (
     RateLimited,
     RateLimitWaitTooLong,
     RetryPolicy,
+    Retrying,
     Sandbox,
     Stats,
+    Stopped,
     TransportError,
     Unchanged,
     Update,
@@ -37,6 +41,7 @@ from xmediameta import (
     wait_for_verdict,
 )
 from xmediameta.credentials import Secret
+from xmediameta.otel import instrument
 
 # Ways to sign
 
@@ -208,6 +213,45 @@ def describe(outcome: Outcome) -> str:
         case NotSent(reason=reason, error=error):
             assert_type(error, XMediaMetaError | None)
             return f"{reason}: {error}"
+
+
+# In the background
+
+
+async def background(client: Client) -> None:
+    async with client.batcher(max_pending=10, max_delay=0.5, coalesce="last", concurrency=4, drain=5) as batcher:
+        assert_type(batcher, Batcher)
+        assert_type(await batcher.submit(Update("1"), max_wait=None), Applied)
+        future = batcher.submit_nowait({"id": "1", "metadata": {}})
+        assert_type(await future, Applied)
+        assert_type(await batcher.flush(), None)
+        assert_type(batcher.pending, int)
+    assert_type(batcher.unsent, tuple[NotSent, ...])
+
+
+def answer(error: XMediaMetaError) -> tuple[int, float | None, str]:
+    return error.http_status, error.retry_after, error.message
+
+
+# Listening
+
+
+def heard_attempt(attempt: Attempt) -> None:
+    assert_type((attempt.status, attempt.error), tuple[int | None, XMediaMetaError | None])
+
+
+def heard_retry(retry: Retrying) -> None:
+    assert_type(retry.after, float | None)
+
+
+def heard_stop(stop: Stopped) -> None:
+    assert_type(stop.error, XMediaMetaError)
+
+
+def listening() -> None:
+    client = Client("token", on_attempt=heard_attempt, on_retry=heard_retry, on_stop=heard_stop, on_outcome=describe)
+    client.listen(on_attempt=heard_attempt, on_wait=lambda wait: print(wait.seconds))
+    instrument(client)
 
 
 # What it knows
