@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .client import Quota as Quota
     from .credentials import BearerToken as BearerToken
     from .credentials import Credential as Credential
+    from .credentials import RequestSigner as RequestSigner
+    from .credentials import TokenStore as TokenStore
     from .errors import AccountForbidden as AccountForbidden
     from .errors import AccountSuspended as AccountSuspended
     from .errors import AuthError as AuthError
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .errors import RateLimited as RateLimited
     from .errors import RateLimitWaitTooLong as RateLimitWaitTooLong
     from .errors import ReconnectRequired as ReconnectRequired
+    from .errors import RefreshFailed as RefreshFailed
     from .errors import RequestTimedOut as RequestTimedOut
     from .errors import ServerFault as ServerFault
     from .errors import TransportError as TransportError
@@ -86,19 +89,26 @@ if TYPE_CHECKING:
     from .reckon import estimate as estimate
     from .sandbox import Sandbox as Sandbox
     from .sender import Stats as Stats
+    from .tokens.files import FileStore as FileStore
+    from .tokens.keeper import StoredToken as StoredToken
+    from .tokens.oauth1 import OAuth1Token as OAuth1Token
+    from .tokens.oauth2 import OAuth2Token as OAuth2Token
+    from .tokens.ring import KeyringStore as KeyringStore
+    from .tokens.stores import CallbackStore as CallbackStore
+    from .tokens.stores import MemoryStore as MemoryStore
 
 _HOMES = {
     "attempts": "RetryPolicy retry_if_verdict wait_for_verdict",
     "batcher": "Batcher",
     "bulk": "BulkRun",
     "client": "Client Quota",
-    "credentials": "BearerToken Credential",
+    "credentials": "BearerToken Credential RequestSigner TokenStore",
     "errors": (
         "AccountForbidden AccountSuspended AuthError BatcherClosed BatcherFull BudgetReached ClientClosed "
         "ConfigurationError ConnectFailed ConnectionLost CreditsDepleted EndpointNotFound InvalidUpdate JournalError "
         "MediaNotFound MissingExtra OutageTooLong ProblemError ProtocolViolation RateLimited RateLimitWaitTooLong "
-        "ReconnectRequired RequestTimedOut ServerFault TransportError Unauthorized UnreadableResponse UpdateForbidden "
-        "UpdateRejected UsageCapped XMediaMetaError"
+        "ReconnectRequired RefreshFailed RequestTimedOut ServerFault TransportError Unauthorized UnreadableResponse "
+        "UpdateForbidden UpdateRejected UsageCapped XMediaMetaError"
     ),
     "reckon": "AccountEstimate Estimate estimate",
     "gate": "Wait",
@@ -116,6 +126,12 @@ _HOMES = {
     "sender": "Stats",
     "journal": "Journal",
     "ledger": "Limits",
+    "tokens.files": "FileStore",
+    "tokens.keeper": "StoredToken",
+    "tokens.oauth1": "OAuth1Token",
+    "tokens.oauth2": "OAuth2Token",
+    "tokens.ring": "KeyringStore",
+    "tokens.stores": "CallbackStore MemoryStore",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -135,6 +151,7 @@ __all__ = [
     "BearerToken",
     "BudgetReached",
     "BulkRun",
+    "CallbackStore",
     "Client",
     "ClientClosed",
     "ConfigurationError",
@@ -147,18 +164,23 @@ __all__ = [
     "EndpointNotFound",
     "Estimate",
     "Failed",
+    "FileStore",
     "FoundMediaOrigin",
     "GeoRestrictions",
     "InvalidUpdate",
     "Journal",
     "JournalError",
+    "KeyringStore",
     "Limits",
     "ManagementInfo",
     "MediaKey",
     "MediaNotFound",
+    "MemoryStore",
     "Metadata",
     "MissingExtra",
     "NotSent",
+    "OAuth1Token",
+    "OAuth2Token",
     "OutageTooLong",
     "Outcome",
     "PreviewImage",
@@ -170,6 +192,8 @@ __all__ = [
     "RateLimitWaitTooLong",
     "RateLimited",
     "ReconnectRequired",
+    "RefreshFailed",
+    "RequestSigner",
     "RequestTimedOut",
     "RetryPolicy",
     "Retrying",
@@ -181,6 +205,8 @@ __all__ = [
     "Sticker",
     "StickerInfo",
     "Stopped",
+    "StoredToken",
+    "TokenStore",
     "TransportError",
     "Unauthorized",
     "Unchanged",

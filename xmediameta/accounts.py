@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import difflib
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, cast
 
-from .account import Account, Signature
+from .account import Account, Signature, binds
 from .apps import PROBE_EVERY, Group, Stop
+from .auth import Auth, AuthCallable, as_credential, not_among
 from .clock import ServerClock
-from .credentials import BearerToken, Credential, Secret, veiled
+from .credentials import BearerToken, Credential, Secret, StoreAuth, TokenStore
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
 from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
 from .memory import recall, remember
-from .permits import WindowStatus
+from .renewal import Renewal
 from .text import printable
-from .transport import Transport
+from .tokens.keeper import StoredToken
+from .transport import Session, Transport
 from .windows import Window
 
 __all__ = ["Account", "Accounts", "Auth", "AuthCallable", "Stop", "as_credential"]
-
-Auth = str | Credential | Mapping[str | None, str | Credential] | Mapping[str, str | Credential]
-AuthCallable = Callable[[str | None], Awaitable[str | Credential]]
 
 _KEPT: Final = 1_000
 _LOOKED_AT: Final = 4
@@ -43,7 +41,8 @@ class Accounts:
     """Finds and makes accounts.
 
     Args:
-        auth: a credential, a mapping of account names to either a token or a credential, or an async callable.
+        auth: a credential, a mapping of account names to either a token or a credential, an async callable, or a store
+            of tokens (as `veiled` returned it).
         transport, clock, limits, keep, pace, on_wait, wall: what each account's parts are made with.
     """
 
@@ -75,6 +74,7 @@ class Accounts:
         self._many = isinstance(auth, Mapping)
         self._closed: ClientClosed | None = None
         self._kept: dict[str, str] = {}
+        self._renewal = Renewal(transport, wall, self._swap)
 
     # Finding
 
@@ -87,25 +87,42 @@ class Accounts:
         """
         account = self._accounts.get(name)
         if account is None:
-            return None if self._asks else self._made(name, self._looked_up(name))
-        if self._many or self._asks:
-            self._accounts.move_to_end(name)
-        if self._asks:
-            ask = account.stopped and self._loop.time() >= account.asked_at + _ASK_EVERY
-            return None if ask else account
-        if account.stopped or (self._many and self._given(name) is not account.given):
-            self._renew(account, self._looked_up(name))
+            if self._asks:
+                return None
+            account = self._made(name, self._looked_up(name))
+        else:
+            if self._many or self._asks:
+                self._accounts.move_to_end(name)
+            if self._asks:
+                if self._to_be_asked(account):
+                    return None
+            elif account.stopped or (self._many and self._given(name) is not account.given):
+                self._renew(account, self._looked_up(name))
+        if account.keeper is not None and not self._renewal.fresh(account):
+            return None
         return account
 
     async def get(self, name: str | None) -> Account:
-        """The account, asking the caller's callable where there is one; concurrent calls ask once.
+        """The account, asking the caller's callable where there is one, and with a token that has not ended.
+
+        Concurrent calls ask, and renew, once.
 
         Raises:
             InvalidUpdate: no such account.
-            AuthError: the callable failed.
+            AuthError: the callable failed, or the token has ended and cannot be renewed.
         """
         account = self.peek(name)
-        return account if account is not None else await self._ask_once(name)
+        if account is not None:
+            return account
+        account = self._accounts.get(name)
+        if account is None or (self._asks and self._to_be_asked(account)):
+            account = await self._ask_once(name)
+        if account.keeper is not None and not self._renewal.fresh(account):
+            await self._renewal.now(account)
+        return account
+
+    def _to_be_asked(self, account: Account) -> bool:
+        return account.stopped and self._loop.time() >= account.asked_at + _ASK_EVERY
 
     def known(self) -> list[Account]:
         """The accounts that have state, least recently used first."""
@@ -171,18 +188,29 @@ class Accounts:
         """
         if account.credential != seen:
             return True
-        if sent_at < account.asked_at and account.name not in self._asking:
+        if sent_at < account.asked_at and account.name not in self._asking and not self._renewal.under_way(account):
             return False  # one was looked for since, in vain
-        if self._asks:
+        if self._asks and not isinstance(self._auth, StoreAuth):
             await self._ask_once(account.name)
-        else:
+        elif not self._asks:
             account.asked_at = self._loop.time()
             self._renew(account, self._looked_up(account.name))
+        if account.credential == seen and account.keeper is not None:
+            await self._renewal.after_401(account)
         return account.credential != seen
+
+    def outlived(self, account: Account, seen: object) -> bool:
+        """Whether a credential that met a 401 has been replaced since, or has ended by the clock."""
+        return account.credential != seen or self._renewal.ended(account)
+
+    async def settled(self) -> None:
+        """Wait for what must not be broken off: a new pair of tokens that is not stored yet."""
+        await self._renewal.settled()
 
     def close(self, error: ClientClosed) -> None:
         """Close all gates."""
         self._closed = error
+        self._renewal.close(self._accounts.values())
         for account in self._accounts.values():
             account.gate.close(error)
         for asking in self._asking.values():
@@ -207,10 +235,7 @@ class Accounts:
 
     def _unknown(self, name: str | None) -> str:
         names = [key for key in cast("Mapping[str | None, object]", self._auth) if key is not None]
-        if name is None:
-            return "is missing: this client has several accounts, and none of them is the default"
-        near = difflib.get_close_matches(name, names, n=1)
-        return f"{printable(name, 60)!r} is not known" + (f"; did you mean {printable(near[0], 60)!r}?" if near else "")
+        return not_among(names, name)
 
     async def _ask_once(self, name: str | None) -> Account:
         asking = self._asking.get(name)
@@ -230,6 +255,8 @@ class Accounts:
         raise mine
 
     async def _ask(self, name: str | None) -> Account:
+        if isinstance(self._auth, StoreAuth):
+            return self._made(name, await self._stored(self._auth.store, name))
         auth = cast("AuthCallable", self._auth)
         try:
             given: Any = auth(name)
@@ -243,6 +270,19 @@ class Accounts:
             # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
             raise AuthError(f"auth failed with {type(error).__name__}") from error
         return self._made(name, credential)
+
+    async def _stored(self, store: TokenStore, name: str | None) -> StoredToken:
+        try:
+            found = await StoredToken.load(store, name)
+            if found is not None:
+                return found
+            names = list(await store.names())
+        except XMediaMetaError:
+            raise
+        except Exception as error:
+            # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
+            raise AuthError(f"the token store failed with {type(error).__name__}") from error
+        raise InvalidUpdate("account", not_among(names, name))
 
     def _asked(self, name: str | None, done: asyncio.Future[Account]) -> None:
         self._asking.pop(name, None)
@@ -264,9 +304,11 @@ class Accounts:
         gate = Gate(name, ledger, group, pace=self._pace, on_wait=self._on_wait, wall=self.wall)
         if self._kept:
             self._recall(name, credential.app, ledger)
-        signature = Signature(credential)
-        session = self._transport.session(signature.authorization())
-        account = self._accounts[name] = Account(name, signature, session, gate, group)
+        keeper = self._renewal.keeper(name, credential)
+        signature = Signature(credential if keeper is None else keeper)
+        account = self._accounts[name] = Account(name, signature, self._session(signature), gate, group)
+        if keeper is not None:
+            self._renewal.take(account, keeper)
         if self._many:
             account.given = self._given(name)
         if len(self._accounts) > _KEPT:
@@ -276,14 +318,25 @@ class Accounts:
     def _renew(self, account: Account, credential: Credential) -> None:
         if self._many:
             account.given = self._given(account.name)
-        signature = Signature(credential)
-        if signature == account.credential:
-            return
+        keeper = self._renewal.keeper(account.name, credential, account.keeper)
+        if keeper is not account.keeper:
+            self._renewal.take(account, keeper)
+        signature = Signature(credential if keeper is None else keeper)
+        if signature != account.credential:
+            account.healed()
+            self._swap(account, signature)
+
+    def _swap(self, account: Account, signature: Signature) -> None:
+        """Sign with this from now on."""
         account.credential = signature
-        account.healed()
         old = account.session
-        account.session = self._transport.session(signature.authorization())
+        account.session = self._session(signature)
         self._loop.call_later(PROBE_EVERY, self._transport.drop, old)  # requests may be under way with it
+
+    def _session(self, signature: Signature) -> Session:
+        if signature.sign is None:
+            return self._transport.session(signature.authorization())
+        return self._transport.session(signature.authorization(), signature.sign)
 
     def _group(self, app: str | None) -> Group:
         if app is None:
@@ -297,43 +350,13 @@ class Accounts:
         now = self._loop.time()
         for name in list(islice(self._accounts, _LOOKED_AT)):
             account = self._accounts[name]
-            if _binds(account, now):
+            if binds(account, now):
                 self._accounts.move_to_end(name)
             else:
+                self._renewal.forget(account)
                 self._transport.drop(account.session)
                 del self._accounts[name]
 
 
-def as_credential(given: str | Credential) -> Credential:
-    """A credential from what a caller gave: a text is a bearer token.
-
-    Raises:
-        ConfigurationError: neither a text nor a credential; nothing of it is echoed.
-    """
-    kind = type(given).__name__
-    veil: object = veiled(given)
-    given = ""  # so that no traceback shows it
-    if isinstance(veil, str):
-        return BearerToken(veil)
-    if isinstance(veil, Credential):
-        return veil
-    raise ConfigurationError(f"a credential must be a token or a credential object, not {kind}")
-
-
 def _owner(name: str | None) -> str:
     return "account" if name is None else f"account:{name}"
-
-
-def _binds(account: Account, now: float) -> bool:
-    """Whether the state of an account must be kept."""
-    if account.users or account.stopped or not account.gate.idle or not account.gate.ledger.droppable(now):
-        return True
-    if account.credential.app is not None:
-        return False  # the app's window outlives it
-    window = account.group.window
-    return not (window.settled(now) or _plenty(window.status(now)))
-
-
-def _plenty(status: WindowStatus) -> bool:
-    """Whether a day's window is so far from its end that its next headers tell in time what was forgotten."""
-    return not status.in_flight and status.limit is not None and 2 * (status.remaining or 0) >= status.limit

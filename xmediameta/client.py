@@ -335,6 +335,7 @@ class Client:
             call.close(error)
         sender.accounts.close(error)
         await sender.transport.close()
+        await sender.accounts.settled()
 
     async def __aenter__(self) -> Self:
         self._opened()

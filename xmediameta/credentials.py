@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 from .errors import ConfigurationError
@@ -40,6 +41,40 @@ class Credential(Protocol):
         ...
 
 
+@runtime_checkable
+class RequestSigner(Credential, Protocol):
+    """A credential that signs each request anew, as OAuth 1.0a does."""
+
+    def sign(self, method: str, url: str) -> Secret:
+        """The value of the `Authorization` header of one request."""
+        ...
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """Where the tokens of accounts are kept. A name is an account's, or None for that of updates that name none."""
+
+    async def load(self, name: str | None) -> Credential | None:
+        """What is kept for an account now, or None."""
+        ...
+
+    async def save(self, name: str | None, token: Credential) -> None:
+        """Keep it, in place of what was kept; it is safe when this returns."""
+        ...
+
+    async def names(self) -> Sequence[str]:
+        """The accounts, as far as the store can tell."""
+        ...
+
+    async def remove(self, name: str | None) -> bool:
+        """Keep nothing for an account any more; whether there was anything."""
+        ...
+
+    def lock(self, name: str | None) -> AbstractAsyncContextManager[None]:
+        """Held while a token is renewed, by one at a time, in whatever process."""
+        ...
+
+
 class BearerToken:
     """An OAuth 2.0 user token with the scope `media.write`. An app-only token does not do.
 
@@ -60,7 +95,7 @@ class BearerToken:
             kind, token = type(token).__name__, ""
             raise ConfigurationError(f"a token must be text, not {kind}")
         token = Secret(token)
-        rule = _broken_rule(token)
+        rule = broken_rule(token)
         if rule:
             raise ConfigurationError(f"the token cannot be used: {rule}")
         self._authorization = Secret("Bearer " + token.strip())
@@ -106,16 +141,38 @@ class Vault(Mapping[Any, Any]):
         raise TypeError("a secret is not pickled")
 
 
+class StoreAuth:
+    """A store as an async callable would be: it is asked for an account when that is first used."""
+
+    __slots__ = ("store",)
+
+    def __init__(self, store: TokenStore) -> None:
+        self.store = store
+
+    async def __call__(self, name: str | None) -> Credential:
+        """What is kept for an account; it is not renewed by this."""
+        token = await self.store.load(name)
+        if token is None:
+            raise LookupError("nothing is kept for the account")
+        return token
+
+    def __repr__(self) -> str:
+        return f"<StoreAuth {type(self.store).__name__}>"
+
+
 def veiled(auth: object) -> Any:
     """What a caller gave as `auth`, so that no frame of a traceback prints it; None for what is nothing of use."""
     if isinstance(auth, str):
         return Secret(auth)
     if isinstance(auth, Mapping):
         return Vault(auth)  # pyright: ignore[reportUnknownArgumentType] - any mapping does
+    if isinstance(auth, TokenStore):
+        return StoreAuth(auth)
     return auth if callable(auth) or isinstance(auth, Credential) else None
 
 
-def _broken_rule(token: Secret) -> str:
+def broken_rule(token: Secret) -> str:
+    """Why a token cannot stand in a header, or an empty text."""
     stripped = Secret(token.strip())
     if not stripped:
         return "it is empty"

@@ -6,6 +6,7 @@ No error holds a credential, all survive pickling, and text from a server is esc
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -182,7 +183,25 @@ class AuthError(XMediaMetaError):
 
 
 class ReconnectRequired(AuthError):
-    """The refresh token is spent or revoked: a person must log the account in again."""
+    """The refresh token is spent or revoked: a person must log the account in again, with the command in `advice`.
+
+    Attributes:
+        login: the name that the account has in its store, or None.
+    """
+
+    def __init__(self, message: str, *, login: str | None = None) -> None:
+        super().__init__(message)
+        self.login = login
+
+    @property
+    def advice(self) -> str:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
+        """The command to type."""
+        name = self.login or self.account
+        return f"Type: xmediameta login{'' if name is None else f' --account {shlex.quote(printable(name, 200))}'}"
+
+
+class RefreshFailed(AuthError):
+    """The access token could not be renewed now; later it may, and nobody has to log in for that."""
 
 
 class BudgetReached(XMediaMetaError):

@@ -31,6 +31,7 @@ from .errors import (
     RateLimited,
     RateLimitWaitTooLong,
     TransportError,
+    Unauthorized,
     XMediaMetaError,
 )
 from .hooks import Hooks, Stopped, tell
@@ -198,6 +199,8 @@ class Sender:
             self.stop(account, entry, error)
             return StopAccount(), error
         outage = bulk and self.congestion.outage
+        if course.refreshed and isinstance(error, Unauthorized) and self.accounts.outlived(account, entry.signed_with):
+            course.refreshed = False  # this 401 is about a token that has ended since, and not about the renewed one
         verdict = course.after(
             error,
             now,

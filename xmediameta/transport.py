@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -57,13 +58,24 @@ class _Needle(bytes):
 
 
 class Session:
-    """One account's session: its headers, made once."""
+    """One account's session: its headers, made once.
 
-    __slots__ = ("_needles", "_token", "headers", "http")
+    Attributes:
+        sign: makes the `Authorization` of one request, where each has its own.
+    """
 
-    def __init__(self, http: aiohttp.ClientSession, headers: CIMultiDict[str], token: Secret) -> None:
+    __slots__ = ("_needles", "_token", "headers", "http", "sign")
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        headers: CIMultiDict[str],
+        token: Secret,
+        sign: Callable[[str, str], Secret] | None = None,
+    ) -> None:
         self.http = http
         self.headers = headers
+        self.sign = sign
         self._token = token
         long = len(token) >= _LEAST_BLOTTED
         # JSON may escape a slash.
@@ -154,14 +166,18 @@ class Transport:
         timeout: seconds for one attempt, from connecting to the last byte; None for no bound.
         trust_env: whether a proxy of the environment is used, as it is found now.
 
+    Attributes:
+        base_url, proxy: as they are used.
+
     Raises:
         ConfigurationError: a proxy that cannot be used.
     """
 
     def __init__(self, base_url: str, *, timeout: float | None, trust_env: bool = False) -> None:
+        self.base_url = base_url
         self._url = URL(base_url + PATH)
         self._timeout = timeout
-        self._proxy = environment_proxy(self._url) if trust_env else None
+        self.proxy = self._proxy = environment_proxy(self._url) if trust_env else None
         self._loop = asyncio.get_running_loop()
         self._flights: dict[asyncio.Task[Any], _Flight] = {}
         self._connector = _Connector(self._flights)
@@ -170,8 +186,8 @@ class Transport:
         self._sweep_every = min(0.5, max(0.02, (timeout or 30.0) / 30))
         self.closed = False
 
-    def session(self, authorization: Secret) -> Session:
-        """A session that signs with this header."""
+    def session(self, authorization: Secret, sign: Callable[[str, str], Secret] | None = None) -> Session:
+        """A session that signs with this header, or each request anew with a function of method and URL."""
         headers = CIMultiDict(
             {
                 "Authorization": authorization,
@@ -182,7 +198,7 @@ class Transport:
             }
         )
         token = Secret(authorization.rpartition(" ")[2])
-        return Session(self._http(self._connector, headers, owner=False), headers, token)
+        return Session(self._http(self._connector, headers, owner=False), headers, token, sign)
 
     def drop(self, session: Session) -> None:
         """Forget a session that nobody uses; its sockets stay in the pool."""
@@ -250,6 +266,9 @@ class Transport:
             flight.new = True
         else:
             http, headers = session.http, None
+        if session.sign is not None:
+            headers = CIMultiDict(session.headers)
+            headers["Authorization"] = session.sign("POST", str(self._url))
         response = await http.post(self._url, data=body, headers=headers, allow_redirects=False)
         flight.new = True  # from here on the connection has proved good
         try:

@@ -34,6 +34,7 @@ from xmediameta.errors import (
     RateLimited,
     RateLimitWaitTooLong,
     ReconnectRequired,
+    RefreshFailed,
     RequestTimedOut,
     ServerFault,
     TransportError,
@@ -80,7 +81,8 @@ EVERY_ERROR: list[XMediaMetaError] = [
     ProtocolViolation("a bad chunk", maybe_applied=True),
     RateLimitWaitTooLong(retry_after=61.25, max_wait=10.0, reset_at=RESET, window="user-15min"),
     AuthError("no token for 'main'"),
-    ReconnectRequired("the refresh token is spent"),
+    ReconnectRequired("the refresh token is spent", login="ana"),
+    RefreshFailed("two answers were lost"),
     BudgetReached("money", limit=10.0, spent=10.005),
     OutageTooLong(900.4, ConnectFailed("refused")),
     JournalError("the disk is full"),
@@ -105,7 +107,8 @@ EVERY_ERROR: list[XMediaMetaError] = [
 SCOPES = {
     "update": "InvalidUpdate UpdateRejected MediaNotFound UpdateForbidden ProblemError",
     "account": (
-        "RateLimitWaitTooLong AuthError ReconnectRequired Unauthorized AccountForbidden AccountSuspended RateLimited"
+        "RateLimitWaitTooLong AuthError ReconnectRequired RefreshFailed Unauthorized AccountForbidden AccountSuspended "
+        "RateLimited"
     ),
     "run": (
         "XMediaMetaError ConfigurationError MissingExtra BudgetReached OutageTooLong JournalError BatcherClosed "
@@ -152,6 +155,7 @@ class TestTree:
             (MissingExtra, ConfigurationError),
             (ConnectFailed, TransportError),
             (ReconnectRequired, AuthError),
+            (RefreshFailed, AuthError),
             (RateLimited, ProblemError),
         ],
     )

@@ -1,7 +1,8 @@
 """Who calls: tokens become accounts with windows, and no token is ever kept.
 
 A token is looked up by a keyed digest, made with a key that lives as long as the sandbox, and shown by an ordinal
-label such as `token-1`. OAuth 1.0a requests are known by their `oauth_token`; their signature is not checked.
+label such as `token-1`. OAuth 1.0a requests are known by their `oauth_token`; their signature is checked where the
+sandbox made the token (`oauth1`).
 """
 
 from __future__ import annotations
@@ -101,6 +102,14 @@ class Accounts:
         digest = self._digest(new)
         account = self._accounts.get(digest) or self._add(digest)
         account.windows = windows
+
+    def admit(self, token: str, account: Account | None) -> Account:
+        """Accept a token, of a user whose account is known already or (None) of a new one."""
+        digest = self._digest(token)
+        if account is None:
+            return self._add(digest)
+        self._accounts[digest] = account
+        return account
 
     def refusal(self, account: Account) -> Injected | None:
         """What an account is refused with, if anything."""

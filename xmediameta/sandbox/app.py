@@ -20,6 +20,9 @@ from . import documents
 from .accounts import Account, Accounts
 from .contract import Accepted, Violation, check, media_id_of
 from .exchange import Exchange, Sent
+from .oauth import Issuer
+from .oauth1 import Signatures
+from .oauth_pages import Pages
 from .openapi import openapi_document
 from .quota import admit, rate_headers
 from .record import ENDPOINT, Logbook, Received
@@ -39,6 +42,7 @@ class Endpoint:
     """The handlers, over the state of one sandbox.
 
     Args:
+        issuer, signatures: judge tokens that the sandbox has made.
         clock: the server's clock, in Unix seconds.
         seed: of the latency.
     """
@@ -50,10 +54,13 @@ class Endpoint:
         script: Script,
         logbook: Logbook,
         *,
+        issuer: Issuer,
+        signatures: Signatures,
         clock: Callable[[], float],
         seed: int,
     ) -> None:
         self._settings, self._accounts, self._script, self._logbook = settings, accounts, script, logbook
+        self._issuer, self._signatures = issuer, signatures
         self._clock = clock
         self._random = random.Random(f"latency {seed}")
         self._answered: dict[object, int] = {}
@@ -64,6 +71,8 @@ class Endpoint:
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_route("*", PATH, self.update)
         app.router.add_route("*", "/openapi.json", self.openapi)
+        latency = self._settings.latency[0]
+        Pages(self._issuer, self._signatures, self._arrive, clock=self._clock, latency=latency).add_to(app)
         app.router.add_route("*", "/{path:.*}", self.unknown)
         return app
 
@@ -109,8 +118,9 @@ class Endpoint:
         if early is not None:
             return await self._carry_out(early, record, exchange)
         account = self._accounts.known(request.headers.get(hdrs.AUTHORIZATION))
-        if account is None:
-            return exchange.reply(401, documents.problem(401), documents.PROBLEM_JSON)
+        status = 401 if account is None else self._status(request)
+        if account is None or status != 200:
+            return exchange.reply(status, documents.problem(status), documents.PROBLEM_JSON)
         record.token = account.label
         verdict = await self._judge(request, record)
         choice: Choice | None = None
@@ -129,6 +139,16 @@ class Endpoint:
             return await self._carry_out(choice, record, exchange)
         finally:
             self._logbook.leave(verdict.media_id, request)
+
+    def _status(self, request: web.Request) -> int:
+        """What a token of the sandbox's own making brings; any other is as good as its account."""
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "")
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() == "bearer":
+            verdict = self._issuer.judge(token.strip())
+        else:
+            verdict = self._signatures.judge(request, authorization, self._clock())
+        return 200 if verdict is None else verdict[0]
 
     async def _judge(self, request: web.Request, record: Received) -> Accepted | _Refusal:
         """Read the body and hold it against the contract."""

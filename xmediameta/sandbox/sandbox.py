@@ -18,6 +18,8 @@ from .app import PATH, Endpoint
 from .catalogue import REFUSED, injected
 from .clock import ServerClock
 from .listener import Listener
+from .oauth import Issuer
+from .oauth1 import Signatures
 from .quota import Rounding, spend
 from .record import Applied, Counts, Logbook, Received
 from .script import Entries, Script
@@ -51,6 +53,11 @@ class Sandbox:
         keep: how many requests and applied updates are remembered; counts are exact for ever.
         close_after: requests per connection, which is then closed without a word.
         redirect_to: where the redirect faults lead.
+        token_lifetime: seconds for which an access token lives that the sandbox gives (`oauth`).
+
+    Attributes:
+        oauth: apps and users with OAuth 2.0 tokens that end and are renewed; see `Issuer`.
+        oauth1: users with OAuth 1.0a keys, whose signatures are checked; see `Signatures`.
 
     Raises:
         ConfigurationError: an option that makes no sense; a port that cannot be had.
@@ -82,6 +89,7 @@ class Sandbox:
         keep: int = 100_000,
         close_after: int | None = None,
         redirect_to: str = NOWHERE,
+        token_lifetime: float = 7200.0,
     ) -> None:
         settings = Settings(
             latency=latency_of(latency),
@@ -106,7 +114,19 @@ class Sandbox:
         for media_id, entries in (script or {}).items():
             self._script.add(media_id, entries)
         self._logbook = Logbook(whole("keep", keep) or 1)
-        self._endpoint = Endpoint(settings, self._accounts, self._script, self._logbook, clock=self._clock, seed=seed)
+        lifetime = seconds("token_lifetime", token_lifetime)
+        self.oauth = Issuer(self._accounts, clock=self._clock, lifetime=lifetime)
+        self.oauth1 = Signatures(self._accounts)
+        self._endpoint = Endpoint(
+            settings,
+            self._accounts,
+            self._script,
+            self._logbook,
+            issuer=self.oauth,
+            signatures=self.oauth1,
+            clock=self._clock,
+            seed=seed,
+        )
         self._listener = Listener(host, port, ssl_context)
         self._timers: list[asyncio.TimerHandle] = []
         self._turning: set[asyncio.Task[None]] = set()
