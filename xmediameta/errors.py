@@ -288,10 +288,17 @@ class ProblemError(XMediaMetaError):
 
 
 class UpdateRejected(ProblemError):
-    """X refuses this update (400, 409, 413 …); sending it again does not help."""
+    """X refuses this update (400, 409, 413 …), or leads elsewhere (3xx); sending it again does not help."""
 
     http_status = 422
 
+
+    @property
+    def advice(self) -> str:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
+        """What to look at where the server redirects; nothing where it refuses."""
+        if 300 <= self.status <= 399:
+            return "Redirects are not followed, since the token would go along: check the base URL."
+        return ""
 
 class MediaNotFound(ProblemError):
     """X does not know the media id (404): never uploaded, expired, or another account's."""

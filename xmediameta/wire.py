@@ -100,8 +100,8 @@ def encode(update: Update, *, strict: bool = True) -> bytes:
 def decipher(status: int, headers: Mapping[str, str], body: bytes, *, media_id: str) -> Reply | ProblemError:
     """What an answer says. Never raises, for any answer.
 
-    A 2xx with nothing in it, or with any JSON object that neither speaks of another media nor holds only `errors`, is a
-    success; `errors` beside `data` are warnings (FACTS, "Contract").
+    A 2xx with nothing in it is a success, and so is one with any JSON object that neither speaks of another media nor
+    tells a failure and no `data`; `errors` beside `data` are warnings (FACTS, "Contract").
 
     Args:
         status: the HTTP status.
@@ -178,13 +178,24 @@ def _odd_success(
     if isinstance(named, str | int) and str(named) != media_id:
         return _unreadable(status, headers, body, f"the answer is about another media id, {str(named)[:40]!r}")
     problems = problems_in(errors)
-    if data or not errors:
+    if data or not (errors or _is_failure(answer)):
         return Reply(_transaction_id(headers), problems, echo)
-    if not problems:
+    if errors and not problems:
         return _unreadable(status, headers, body, "it holds nothing but errors that cannot be read")
-    first = problems[0]
+    first = problems[0] if problems else read_problem(status, headers, body)
     told = first.status is not None and 400 <= first.status <= 599
     return _failure(status, headers, body, first, as_status=first.status if told else None)
+
+
+def _is_failure(answer: dict[str, Any]) -> bool:
+    """Whether a body is one of the shapes of a failure (FACTS, "Failures seen"), whatever the status above it says."""
+    status, kind = answer.get("status"), answer.get("type")
+    return (
+        bool(answer.get("error"))  # the v1.1 ancestor's `{"request", "error"}`
+        or ("message" in answer and isinstance(answer.get("code"), int))  # the contract's Error
+        or (isinstance(status, int) and 400 <= status <= 599)
+        or (isinstance(kind, str) and "/problems/" in kind)
+    )
 
 
 def _unreadable(status: int, headers: Mapping[str, str], body: bytes, what: str) -> ProblemError:

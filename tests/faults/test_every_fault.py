@@ -23,7 +23,7 @@ from .fake import drained, updates
 ENDS: dict[str, str | int] = {
     # The update is wrong, refused, or redirected.
     **dict.fromkeys(("400", "400-old-host", "400-echo", "400-hostile", "legacy-error", "200-errors"), "UpdateRejected"),
-    **dict.fromkeys(("409", "410", "413", "415", "422"), "UpdateRejected"),
+    **dict.fromkeys(("200-legacy-error", "409", "410", "413", "415", "422"), "UpdateRejected"),
     **dict.fromkeys(("301", "302", "303", "307", "308"), "UpdateRejected"),
     **dict.fromkeys(("403", "status-lie"), "UpdateForbidden"),
     **dict.fromkeys(("404-unknown-media", "legacy-34"), "MediaNotFound"),

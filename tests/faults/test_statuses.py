@@ -43,6 +43,7 @@ async def test_a_redirect_is_final_and_the_other_host_sees_nothing(status: str, 
             with pytest.raises(UpdateRejected) as caught:
                 await one.create("1", CAT)
         assert (caught.value.status, caught.value.attempts) == (int(status), 1)
+        assert "base URL" in str(caught.value)
         assert len(server.requests) == 1
         assert other.connections == 0
 
@@ -53,7 +54,8 @@ async def test_a_redirect_is_final_and_the_other_host_sees_nothing(status: str, 
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [("400", UpdateRejected), ("409", UpdateRejected), ("413", UpdateRejected), ("415", UpdateRejected),
-     ("404-unknown-media", MediaNotFound), ("403", UpdateForbidden), ("200-errors", UpdateRejected)],
+     ("404-unknown-media", MediaNotFound), ("403", UpdateForbidden), ("200-errors", UpdateRejected),
+     ("200-legacy-error", UpdateRejected)],
 )  # fmt: skip
 async def test_what_is_wrong_with_one_media_leaves_the_others_alone(
     sandbox: Sandbox, client: Client, fault: str, kind: type[Exception]

@@ -166,6 +166,7 @@ WHOLE: dict[str, tuple[int, Check]] = {
     "rates-milliseconds": (200, success_with(RATES | {"x-rate-limit-reset": MILLISECONDS})),
     "rates-no-reset": (200, success_with({name: RATES[name] for name in list(RATES)[:2]})),
     "200-errors": (200, lambda w: set(plain(w)) == {"errors"} and MEDIA_ID in plain(w)["errors"][0]["detail"]),
+    "200-legacy-error": (200, lambda w: set(plain(w)) == {"request", "error"}),
     "200-warnings": (200, lambda w: plain(w)["data"] == SUCCESS["data"] and len(plain(w)["errors"]) == 1),
     "200-html": (200, lambda w: b"<h1>200 Welcome</h1>" in w.body and w.headers["content-type"].startswith(HTML)),
     "200-empty": (200, body_is(b"")),

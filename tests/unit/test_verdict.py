@@ -164,6 +164,8 @@ class TestSamples:
             "413-too-large",
             "200-errors-only",
             "200-errors-only-unknown-type",
+            "200-v11-request-error",
+            "200-contract-error",
             "402-empty",
             "429-usage-capped",
             "401-unauthorized",

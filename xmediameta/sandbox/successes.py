@@ -64,6 +64,8 @@ def _says(
 
 SUCCESSES: Final = (
     _says("200-errors", "only errors, no data", lambda e: encode({"errors": [_error(e)]}), applied=False),
+    _says("200-legacy-error", "the legacy shape of a failure, no data",
+          lambda _: encode({"request": "/2/media/metadata", "error": "media ID is missing"}), applied=False),
     _says("200-warnings", "errors beside the data", _with_warnings, applied=True),
     _says("200-html", "a page of a captive portal", lambda _: documents.page(200, "Welcome"), HTML, applied=False),
     _says("200-empty", "no body, as the v1.1 ancestor answers", lambda _: b"", applied=True),
