@@ -264,15 +264,27 @@ class Sender:
         return StopAccount(), error
 
     def stop(self, account: Account, entry: Entry, error: XMediaMetaError, *, group: bool = False) -> None:
-        """Take an account, or all accounts of its app, out of action until it heals."""
+        """Take an account, or all accounts of its app, out of action until it heals.
+
+        What is out already is told the newer reason from then on: that is what somebody has to mend now.
+        """
         holder = account.group if group else account
-        if holder.stop is None:
-            # A copy, which is about no one media: the error itself is raised, and a traceback is not to be kept.
-            lasting = copy.copy(error)
-            lasting.about(None, None, account.name)
+        stop = holder.stop
+        if group and account.stop is not None and account.stop.prober is entry:
+            account.stop = None  # the probe came further than what had stopped the account
+        if stop is not None and type(stop.error) is type(error) and stop.prober is not entry:
+            return
+        # A copy, which is about no one media: the error itself is raised, and a traceback is not to be kept.
+        lasting = copy.copy(error)
+        lasting.about(None, None, account.name)
+        if stop is None:
             holder.stop = Stop(lasting, self.loop.time())
-            log.warning("stopped: %s", error, extra=extras(account.name, entry, error))
-            tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=group, error=lasting))
+        else:
+            before, stop.error = stop.error, lasting
+            if type(before) is type(error):
+                return
+        log.warning("stopped: %s", error, extra=extras(account.name, entry, error))
+        tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=group, error=lasting))
 
     # Interactive calls
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -33,12 +34,15 @@ class Vault:
         self.seconds = seconds
         self.calls: list[str | None] = []
         self.fails: Exception | None = None
+        self.ready: Callable[[], bool] = lambda: True
 
     async def __call__(self, account: str | None) -> str:
         self.calls.append(account)
         await asyncio.sleep(self.seconds)
         if self.fails is not None:
             raise self.fails
+        while not self.ready():
+            await asyncio.sleep(0.001)
         return self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
 
 
@@ -47,6 +51,7 @@ async def test_a_401_refreshes_once_for_all_in_flight(sandbox: Sandbox) -> None:
     async with Client(vault, base_url=sandbox.url, limits=None, retry=QUICK) as one:
         await one.create("1", CAT)
         sandbox.revoke(OLD)
+        vault.ready = lambda: sandbox.counts.by_status.get(401) == 30  # all have met it
         done = await asyncio.gather(*(one.create(str(number), CAT) for number in range(10, 40)))
     assert vault.calls == [None, None]
     assert Counter(outcome.attempts for outcome in done) == {2: 30}

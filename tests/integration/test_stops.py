@@ -96,6 +96,88 @@ async def test_a_probe_that_fails_for_a_while_is_tried_again() -> None:
         assert applied.attempts == 2
 
 
+@pytest.mark.parametrize("met", [["503"], ["reset", "503"], ["429"], ["close-applied"]])
+async def test_a_run_whose_probe_meets_trouble_tries_it_again(met: list[str | int]) -> None:
+    async with Sandbox(latency=0.5) as sandbox, client_of(sandbox) as client:
+        sandbox.deplete()
+        with pytest.raises(CreditsDepleted):
+            await client.create(ID, alt())
+        sandbox.heal()
+        sandbox.script("*", met)
+        await asyncio.sleep(60)
+        rows = [Update(str(n), alt(), ref=n, send_before=None if n % 2 else 4e9 - n) for n in range(1, 21)]
+        found, error = await outcomes_of(client, rows)
+        assert error is None
+        assert set(told(found).values()) == {"applied"}
+        assert sandbox.unmet == {}
+        assert sandbox.counts.requests == 1 + len(met) + 20
+        tried = {request.id for request in sandbox.received[1 : len(met) + 2]} - {None}
+        assert len(tried) == 1, "one probe at a time, until it has told something"
+        await nothing_left(client)
+
+
+async def test_a_run_whose_probe_never_gets_an_answer_ends() -> None:
+    async with Sandbox() as sandbox, client_of(sandbox) as client:
+        sandbox.revoke()
+        with pytest.raises(Unauthorized):
+            await client.create(ID, alt())
+        sandbox.heal()
+        sandbox.refuse_with("503")
+        await asyncio.sleep(60)
+        found, error = await outcomes_of(client, updates(20))
+        assert isinstance(error, Unauthorized)
+        assert sorted(told(found).values()) == ["ServerFault", *["account_stopped"] * 19]
+        assert sandbox.counts.requests == 1 + 5
+        await nothing_left(client)
+
+
+async def test_a_probe_that_is_given_up_lets_the_next_run_begin_with_one_of_its_own() -> None:
+    async with Sandbox() as sandbox, client_of(sandbox) as client:
+        sandbox.revoke()
+        with pytest.raises(Unauthorized):
+            await client.create(ID, alt())
+        sandbox.heal()
+        sandbox.script("*", ["503"])
+        await asyncio.sleep(60)
+        async with client.bulk(updates(20)) as run:
+            reading = asyncio.ensure_future(anext(run))
+            while sandbox.counts.requests < 2:
+                await asyncio.sleep(0.01)
+            reading.cancel()
+        await nothing_left(client)
+        await asyncio.sleep(60)
+        found, error = await outcomes_of(client, updates(20))
+        assert error is None
+        assert set(told(found).values()) == {"applied"}
+        await nothing_left(client)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kind"),
+    [("401", "403-suspended", AccountSuspended), ("402", "usage-capped", UsageCapped), ("401", "402", CreditsDepleted),
+     ("402", "401", Unauthorized), ("403-suspended", "404-empty", EndpointNotFound)],
+)  # fmt: skip
+async def test_what_a_probe_meets_is_what_is_told_from_then_on(
+    first: str, then: str, kind: type[XMediaMetaError], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Sandbox() as sandbox, client_of(sandbox) as client:
+        sandbox.refuse_with(first)
+        with pytest.raises(XMediaMetaError):
+            await client.create(ID, alt())
+        await asyncio.sleep(60)
+        sandbox.refuse_with(then)
+        caplog.clear()
+        for _ in range(3):
+            with pytest.raises(kind):
+                await client.create(ID, alt())
+        assert sandbox.counts.requests == 2
+        assert [record.message.partition(" ")[0] for record in caplog.records] == ["stopped:"]
+        sandbox.heal()
+        await asyncio.sleep(60)
+        assert (await client.create(ID, alt())).attempts == 1
+        await nothing_left(client)
+
+
 async def test_a_run_begins_with_the_probe_and_goes_on_when_it_succeeds() -> None:
     async with Sandbox(latency=0.5) as sandbox, client_of(sandbox) as client:
         sandbox.deplete()

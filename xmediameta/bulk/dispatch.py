@@ -116,7 +116,7 @@ class Dispatch:
                 if job is not None:
                     return job
                 continue
-            entry = queue.first()
+            entry = queue.next()
             refusal = account.blocked(now, entry)
             if refusal is not None:
                 self.stop_account(queue, refusal)
@@ -220,9 +220,8 @@ class Dispatch:
                 account.gate.changed()
             if not settled:
                 self._endings.unsent(entry, self._endings.reason or "closed")
-            if queue.probe is entry:
-                queue.probe = None
-                self._queues.open(queue)
+            if entry not in self._delayed:
+                self._probed(queue, entry)
             self._queues.done_with(queue)
 
     def _act(self, queue: AccountQueue, entry: Entry, error: XMediaMetaError, verdict: Verdict) -> None:
@@ -255,6 +254,14 @@ class Dispatch:
         del self._delayed[entry]
         queue.busy -= 1
         self._run.lead(entry)
+        self._probed(queue, entry)
+
+    def _probed(self, queue: AccountQueue, entry: Entry) -> None:
+        """Where an entry was a probe, the account goes on: with the same probe, if that has told nothing yet."""
+        if queue.probe is entry:
+            if not entry.ticket:
+                queue.probe = None
+            self._queues.open(queue)
 
     # Waiting
 

@@ -89,6 +89,11 @@ class AccountQueue:
             heappop(heap)
         return heap[0][3]
 
+    def next(self) -> Entry:
+        """The entry to send next: a probe that is to be tried again, else what is due first; there must be one."""
+        probe = self.probe
+        return probe if probe is not None and probe.ticket else self.first()
+
     def take(self, entry: Entry) -> Entry:
         """Take an entry of this queue out."""
         entry.ticket = 0
