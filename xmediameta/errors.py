@@ -153,13 +153,13 @@ class ProtocolViolation(TransportError):
 
 
 class RateLimitWaitTooLong(XMediaMetaError):
-    """A window is used up and opens later than the caller would wait; nothing was sent.
+    """A window is used up and opens later than the caller would wait, or the pace is too slow; nothing was sent.
 
     Attributes:
         retry_after: seconds until the window opens, or None where no one knows.
         max_wait: what the caller would have waited, in seconds.
         reset_at: when the window opens, aware (UTC), or None.
-        window: the name of the window that binds, such as `user-15min`.
+        window: the name of the window that binds, such as `user-15min`; None where it is the pace.
     """
 
     scope = "account"
@@ -170,9 +170,10 @@ class RateLimitWaitTooLong(XMediaMetaError):
     ) -> None:
         wait = "an unknown time" if retry_after is None else f"{retry_after:.1f} s"
         until = f" (until {reset_at:%Y-%m-%d %H:%M:%SZ})" if reset_at else ""
-        super().__init__(
-            f"the {window or 'rate limit'} window opens in {wait}{until}, longer than max_wait={max_wait:g} s"
-        )
+        what = f"the {window or 'rate limit'} window opens in {wait}{until}, longer than"
+        if window is None and retry_after is not None:
+            what = "others were ahead of it at this pace for longer than"
+        super().__init__(f"{what} max_wait={max_wait:g} s")
         self.retry_after, self.max_wait, self.reset_at, self.window = retry_after, max_wait, reset_at, window
 
 
@@ -292,13 +293,13 @@ class UpdateRejected(ProblemError):
 
     http_status = 422
 
-
     @property
     def advice(self) -> str:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
         """What to look at where the server redirects; nothing where it refuses."""
         if 300 <= self.status <= 399:
             return "Redirects are not followed, since the token would go along: check the base URL."
         return ""
+
 
 class MediaNotFound(ProblemError):
     """X does not know the media id (404): never uploaded, expired, or another account's."""

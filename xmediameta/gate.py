@@ -24,6 +24,9 @@ from .text import printable
 
 __all__ = ["Gate", "Pace", "Wait"]
 
+# Where only the pace holds a call up, it is not for want of a window: it has so many seconds at the least.
+_AT_THE_PACE = 1.0
+
 
 class Wait(Struct, frozen=True, kw_only=True):
     """What `on_wait` is told when an account begins to wait for a window.
@@ -114,10 +117,11 @@ class Gate:
 
         Args:
             interactive: ahead of bulk, and into the permits that are kept for such calls.
-            max_wait: seconds; a longer wait for a window fails at once.
+            max_wait: seconds; a longer wait for a window fails at once. For the pace it is a bound as well, of a
+                second at the least.
 
         Raises:
-            RateLimitWaitTooLong: the window opens later than `max_wait` allows.
+            RateLimitWaitTooLong: the window opens later than `max_wait` allows, or the pace lets it start no sooner.
             ClientClosed: the client was closed meanwhile.
         """
         if self._closed is not None:
@@ -208,7 +212,7 @@ class Gate:
         now = self._loop.time()
         wait = self.ledger.refusal(now, interactive=interactive)
         pacer = self._pacer
-        at = wait.at if wait is not None else None if pacer is None else pacer.wait_until(now)
+        at = wait.at if wait is not None else None if pacer is None else pacer.wait_until(now) or now
         error = RateLimitWaitTooLong(
             retry_after=None if at is None else max(0.0, at - now),
             max_wait=max_wait,
@@ -246,7 +250,12 @@ class Gate:
         waiter = _Waiter(self._loop.create_future(), max_wait, self._loop.time())
         queue = self._interactive if interactive else self._bulk
         queue[waiter] = None
-        patience = None if max_wait is None else self._loop.call_later(max_wait, self._give_up, waiter)
+        timers: list[asyncio.TimerHandle] = []
+        if max_wait is not None:
+            longer = self._pacer is not None and max_wait < _AT_THE_PACE
+            timers.append(self._loop.call_later(max_wait, self._give_up_window if longer else self._give_up, waiter))
+            if longer:
+                timers.append(self._loop.call_later(_AT_THE_PACE, self._give_up, waiter))
         try:
             self.pump()
             if self._sure_until is not None and self._sure_until > waiter.deadline:
@@ -262,8 +271,8 @@ class Gate:
             self.changed()
             raise
         finally:
-            if patience is not None:
-                patience.cancel()
+            for timer in timers:
+                timer.cancel()
         if self._pacer is not None:
             await self._started(self._pacer, ticket)
         return ticket
@@ -340,6 +349,10 @@ class Gate:
         self._subscribers.clear()
         for callback in callbacks:
             callback()
+
+    def _give_up_window(self, waiter: _Waiter) -> None:
+        if self.ledger.refusal(self._loop.time(), waiter in self._interactive) is not None:
+            self._give_up(waiter)
 
     def _give_up(self, waiter: _Waiter) -> None:
         self._interactive.pop(waiter, None)

@@ -212,6 +212,10 @@ class TestMessages:
                 RateLimitWaitTooLong(retry_after=None, max_wait=0.5, reset_at=None, window=None),
                 "the rate limit window opens in an unknown time, longer than max_wait=0.5 s",
             ),
+            (
+                RateLimitWaitTooLong(retry_after=0.004, max_wait=0, reset_at=RESET, window=None),
+                "others were ahead of it at this pace for longer than max_wait=0 s",
+            ),
             (BudgetReached("money", limit=10, spent=10.005), "the budget of 10 USD is reached (10.005 spent)"),
             (BudgetReached("requests", limit=100, spent=100), "the budget of 100 requests is reached (100 spent)"),
             (

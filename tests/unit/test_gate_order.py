@@ -259,6 +259,49 @@ async def test_waiting_for_the_pace_is_not_waiting_for_a_window() -> None:
     assert bench.gate.waiting_until is None
 
 
+async def test_no_patience_for_a_window_is_a_second_for_the_pace() -> None:
+    bench = Bench(pace=20)
+    bench.tell(await bench.gate.enter(interactive=True))
+    await asyncio.sleep(1)
+    began = bench.loop.time()
+    tasks = [bench.task(str(number), max_wait=0.0) for number in range(40)]
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for error in found if isinstance(error, RateLimitWaitTooLong)]
+    assert bench.loop.time() - began == pytest.approx(1.0, abs=0.01)
+    assert len(bench.starts) == pytest.approx(22, abs=1), "two at once, and twenty a second"
+    assert len(errors) == 40 - len(bench.starts)
+    for error in errors:
+        assert (error.window, error.max_wait) == (None, 0.0)
+        assert error.retry_after == pytest.approx(1 / 40, abs=1 / 40 + 0.001)
+        assert "at this pace" in str(error)
+    assert bench.gate.idle
+
+
+async def test_a_longer_patience_is_a_bound_for_the_pace_too() -> None:
+    bench = Bench(pace=1)
+    bench.tell(await bench.gate.enter(interactive=True))
+    tasks = [bench.task(str(number), max_wait=3.5) for number in range(6)]
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(error, RateLimitWaitTooLong) for error in found] == [False] * 3 + [True] * 3
+    assert bench.loop.time() == pytest.approx(3.5, abs=0.01)
+
+
+async def test_a_window_that_closes_while_the_pace_holds_up_ends_who_has_no_patience_for_it() -> None:
+    bench = Bench(pace=1)
+    tickets = [await bench.gate.enter(interactive=True)]
+    bench.tell(tickets[0], limit=100, remaining=90, opens_in=60)
+    await asyncio.sleep(1)
+    tickets = [await bench.gate.enter(interactive=True)]
+    task = bench.task("x", max_wait=0.0)
+    await settle()
+    assert not task.done(), "only the pace is in its way"
+    bench.tell(tickets[0], limit=100, remaining=0, opens_in=50)
+    await settle()
+    assert isinstance(error := task.exception(), RateLimitWaitTooLong)
+    assert error.window == "user-15min"
+    assert bench.gate.idle
+
+
 # The app
 
 
