@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .applying.faults import InvalidInput as InvalidInput
+    from .applying.run import apply as apply
+    from .applying.summary import Progress as Progress
+    from .applying.summary import Summary as Summary
     from .attempts import RetryPolicy as RetryPolicy
     from .attempts import retry_if_verdict as retry_if_verdict
     from .attempts import wait_for_verdict as wait_for_verdict
@@ -98,6 +102,9 @@ if TYPE_CHECKING:
     from .tokens.stores import MemoryStore as MemoryStore
 
 _HOMES = {
+    "applying.faults": "InvalidInput",
+    "applying.run": "apply",
+    "applying.summary": "Progress Summary",
     "attempts": "RetryPolicy retry_if_verdict wait_for_verdict",
     "batcher": "Batcher",
     "bulk": "BulkRun",
@@ -167,6 +174,7 @@ __all__ = [
     "FileStore",
     "FoundMediaOrigin",
     "GeoRestrictions",
+    "InvalidInput",
     "InvalidUpdate",
     "Journal",
     "JournalError",
@@ -186,6 +194,7 @@ __all__ = [
     "PreviewImage",
     "Problem",
     "ProblemError",
+    "Progress",
     "ProtocolViolation",
     "Quota",
     "RateLimit",
@@ -207,6 +216,7 @@ __all__ = [
     "Stopped",
     "StoredToken",
     "TokenStore",
+    "Summary",
     "TransportError",
     "Unauthorized",
     "Unchanged",
@@ -218,6 +228,7 @@ __all__ = [
     "UsageCapped",
     "Wait",
     "XMediaMetaError",
+    "apply",
     "estimate",
     "retry_if_verdict",
     "wait_for_verdict",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.readme import block, run_python, run_shell
-from xmediameta import Client, CreditsDepleted, Journal, Metadata, Sandbox, Update
+from xmediameta import Client, CreditsDepleted, Journal, Metadata, Sandbox, Update, apply
 
 CAT = "1146654567674912769"
 DOG = "1146654567674912770"
@@ -74,6 +74,23 @@ async def test_open_journal(sandbox: Sandbox, tmp_path: Path) -> None:
             async with run as outcomes:
                 assert [outcome.id async for outcome in outcomes] == [CAT]
     assert sandbox.counts.requests == 1
+
+
+async def test_apply(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XMEDIAMETA_JOURNAL", str(tmp_path / "journal.db"))
+    monkeypatch.setitem(apply.__kwdefaults__, "base_url", sandbox.url)
+    (tmp_path / "updates.csv").write_text(block("csv", "updates.csv").text)
+    space = await run_python(block("python", "apply"))
+    assert (space["summary"].applied, space["summary"].requests) == (2, 2)
+    assert capsys.readouterr().out == "2 of 2 done; waiting until None\n"
+    sandbox.script(DOG, ["400"])
+    (tmp_path / "updates.csv").write_text(block("csv", "updates.csv").text.replace("sleeping", "barking"))
+    await run_python(block("python", "apply"))
+    assert capsys.readouterr().out.splitlines()[-1] == "1 failed, 0 pending: None"
+    assert sandbox.counts.requests == 3
 
 
 async def test_estimate(capsys: pytest.CaptureFixture[str]) -> None:

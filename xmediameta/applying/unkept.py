@@ -8,11 +8,12 @@ from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
 from xmediameta.errors import ConfigurationError, XMediaMetaError
 from xmediameta.models import Update
-from xmediameta.outcomes import NotSent, Outcome
+from xmediameta.outcomes import Failed, NotSent, Outcome
 from xmediameta.readers import Inputs, Reject, Row
 
 from .checking import Checked
 from .course import Course, Stop
+from .given import Updates
 from .order import Order
 from .watch import Rows, Watch
 
@@ -112,3 +113,25 @@ async def _collect(run: BulkRun, feed: Feed, course: Course, watch: Watch) -> No
         course.note_stop(error)
     except OSError as error:  # the row of an invalid line could not be written
         course.stops.append(Stop.of_results(error))
+
+
+async def send_given(order: Order, client: Client, updates: Updates, course: Course, watch: Watch) -> None:
+    """Send updates as a caller has them, and count into `course`; nothing is known of them beforehand."""
+    async with client.bulk(
+        updates,
+        max_wait=order.max_wait,
+        coalesce=order.coalesce,
+        max_requests=order.bound,
+        max_duration=order.max_duration,
+    ) as run:
+        try:
+            with watch.running(run, client, {}, course):
+                async for outcome in run:
+                    course.note(outcome)
+                    course.requests = run.requests
+                    if isinstance(outcome, Failed):
+                        watch.told(f"media {outcome.id}", outcome, course.counts.failed)
+        except ConfigurationError:
+            raise
+        except XMediaMetaError as error:
+            course.note_stop(error)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from xmediameta.bulk import BulkRun
@@ -60,3 +61,14 @@ class Rows(Protocol):
             OSError: it cannot be written.
         """
         ...
+
+
+@contextmanager
+def timed(run: BulkRun, course: Course) -> Generator[None]:
+    """Note how long it took, and how many requests were sent."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        course.seconds = time.monotonic() - started
+        course.requests, course.retries = run.requests, run.retries

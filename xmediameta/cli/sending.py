@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 from xmediameta.applying.course import INTERRUPTED, Course, without_advice
 from xmediameta.applying.order import Order
+from xmediameta.applying.watch import timed
 from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
 from xmediameta.credentials import Credential
@@ -72,20 +72,17 @@ class Shown:
         Args:
             accounts: updates by account, of the whole run.
         """
-        started = time.monotonic()
         lengths = _lengths(self._order, course)
         view = _view(Status(run, client, course, accounts, lengths), self._reporter)
         ticker = asyncio.create_task(_tick(view)) if view is not None else None
         try:
-            with _interruptible(run, self._reporter, course, view, self._results):
+            with timed(run, course), _interruptible(run, self._reporter, course, view, self._results):
                 yield
         finally:
             if ticker is not None:
                 ticker.cancel()
             if view is not None:
                 view.close()
-            course.seconds = time.monotonic() - started
-            course.requests, course.retries = run.requests, run.retries
 
     def told(self, where: str, outcome: Outcome, nth: int) -> None:
         """Tell of a failure, up to a bound, with its advice once; and of what X says beside a success."""
