@@ -209,7 +209,8 @@ class Client:
                 read only as far ahead as there is something to do with it.
             concurrency: requests in flight; by default the client's.
             max_wait: seconds; an account whose window opens later ends for this run.
-            coalesce: `"last"` or `"merge"` for different pending updates of one media id; by default all are sent.
+            coalesce: `"last"` or `"merge"` for different pending updates of one media id; by default all are sent. With
+                a journal it joins all updates of the input that are for one media id and account.
             max_requests: how many requests the run may send, retries included.
             max_duration: seconds after which nothing more is sent.
             lookahead: how many updates are held at most while their account waits; among these, the earliest
@@ -222,9 +223,9 @@ class Client:
             retry_failed: send again what failed in an earlier sitting of the run.
             force: send what is unchanged too.
         """
-        if journal is not None and coalesce is not None:
-            raise ConfigurationError("coalesce does not go with a journal: that sends each update in its turn")
         held = isinstance(journal, JournalRun)
+        if held and coalesce is not None:
+            raise ConfigurationError("coalesce goes with the start of a run: Journal.start(..., coalesce='...')")
         if journal is not None and not run and not held:
             raise ConfigurationError("a run in a journal needs a name: run='...'")
         options = Options(
@@ -239,7 +240,12 @@ class Client:
         journaled = None
         if journal is not None:
             journaled = Journaled(
-                journal=journal, name=run or "", force=force, retry_failed=retry_failed, tell_settled=not held
+                journal=journal,
+                name=run or "",
+                force=force,
+                retry_failed=retry_failed,
+                coalesce=coalesce,
+                tell_settled=not held,
             )
         return BulkRun(self._opened, updates, options, self._running, base_url=self._base_url, journaled=journaled)
 

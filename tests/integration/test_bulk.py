@@ -83,11 +83,6 @@ def test_what_is_no_stream_of_updates(given: Any) -> None:
         Client(TOKEN).bulk(given)
 
 
-def test_coalescing_does_not_go_with_a_journal() -> None:
-    with pytest.raises(ConfigurationError, match="coalesce does not go with a journal"):
-        Client(TOKEN).bulk([], journal="journal.db", run="r", coalesce="last")
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -16,12 +16,13 @@ import tempfile
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.journal_desk import START, Desk, bad, row, text_of
+from xmediameta.coalesce import Coalesce
 from xmediameta.journal import Drawn, Finished, Incoming, Loaded, State, digest
 from xmediameta.journal.schema import NEVER
 
@@ -35,26 +36,31 @@ Ending = Literal["applied", "refused", "lost", "landed", "expired", "unsure"]
 
 @dataclass(eq=False)
 class Line:
-    """One row of an input, and how it ended; no text: an invalid one."""
+    """One row of an input, and how it ended; no text: an invalid one.
+
+    `text` is what is to be sent for it, which is not what it asks for where rows are coalesced.
+    """
 
     media_id: str
     text: str
     account: str = ""
     send_before: float | None = None
     state: State = "pending"
+    asked: str | None = None
 
     @property
     def given(self) -> Incoming:
-        if not self.text:
+        asked = self.text if self.asked is None else self.asked
+        if not asked:
             return bad(self.media_id, ref=self.account)
-        return row(self.media_id, self.text, account=self.account or None, send_before=self.send_before)
+        return row(self.media_id, asked, account=self.account or None, send_before=self.send_before)
 
     @property
     def same(self) -> tuple[object, ...]:
         return self.media_id, self.text, self.account, self.send_before if self.text else None
 
     def copy(self) -> Line:
-        return Line(self.media_id, self.text, self.account, self.send_before)
+        return Line(self.media_id, self.text if self.asked is None else self.asked, self.account, self.send_before)
 
 
 @dataclass
@@ -102,6 +108,8 @@ OPTIONS = st.fixed_dictionaries(
         "force": st.sampled_from([False, False, False, True]),
         "retry_failed": st.booleans(),
         "killed": st.sampled_from([False, False, False, True]),
+        # What the rows set is one member, so that to merge them is to take the last.
+        "coalesce": st.sampled_from([None, None, None, "last", "merge"]),
     }
 )
 ENDINGS = st.sampled_from(["applied", "applied", "applied", "refused", "lost", "landed", "expired", "unsure"])
@@ -159,11 +167,11 @@ class JournalMachine(RuleBasedStateMachine):
 
     @initialize(lines=LINES)
     def first_input(self, lines: list[Line]) -> None:
-        self.begin([line.copy() for line in lines], PLACES[0], "one", force=False, retry_failed=False, killed=False)
+        self.begin([line.copy() for line in lines], PLACES[0], "one")
 
     @precondition(lambda self: self.sitting is None)
     @rule(lines=LINES, at=st.sampled_from([0, 0, 1]), name=st.sampled_from(["one", "two"]), options=OPTIONS)
-    def other_input(self, lines: list[Line], at: int, name: str, options: dict[str, bool]) -> None:
+    def other_input(self, lines: list[Line], at: int, name: str, options: dict[str, Any]) -> None:
         self.begin([line.copy() for line in lines], PLACES[at], name, **options)
 
     @precondition(lambda self: self.sitting is None)
@@ -172,7 +180,7 @@ class JournalMachine(RuleBasedStateMachine):
         edit=st.sampled_from(["none", "none", "none", "drop", "add", "change", "repeat", "swap", "date"]),
         options=OPTIONS,
     )
-    def same_input(self, data: st.DataObject, edit: str, options: dict[str, bool]) -> None:
+    def same_input(self, data: st.DataObject, edit: str, options: dict[str, Any]) -> None:
         """The same command again, the file as it was or a little edited."""
         url, name = data.draw(st.sampled_from(sorted(self.runs)))
         lines = [line.copy() for line in self.runs[url, name]]
@@ -192,7 +200,17 @@ class JournalMachine(RuleBasedStateMachine):
                 lines[at].send_before = data.draw(st.sampled_from([None, 100.0, 200.0]))
         self.begin(lines, url, name, **options)
 
-    def begin(self, lines: list[Line], url: str, name: str, *, force: bool, retry_failed: bool, killed: bool) -> None:
+    def begin(
+        self,
+        lines: list[Line],
+        url: str,
+        name: str,
+        *,
+        force: bool = False,
+        retry_failed: bool = False,
+        killed: bool = False,
+        coalesce: Coalesce = None,
+    ) -> None:
         known = self.runs.get((url, name))
         called = f"{name} of {url}"
         if killed:
@@ -203,14 +221,30 @@ class JournalMachine(RuleBasedStateMachine):
             self.reopen()
         unfinished = known is not None and any(line.state == "pending" for line in known)
         loaded = self.desk.start(
-            [line.given for line in lines], name=called, url=url, force=force, retry_failed=retry_failed
+            [line.given for line in lines],
+            name=called,
+            url=url,
+            force=force,
+            retry_failed=retry_failed,
+            coalesce=coalesce,
         )
         same = known is not None and [line.same for line in known] == [line.same for line in lines]
+        if coalesce is not None:
+            # Rows that may have been coalesced in another way are not compared, but loaded anew.
+            same = (
+                same and max(Counter((one.account, one.media_id) for one in lines if one.text).values(), default=1) < 2
+            )
+            for line in lines:
+                line.asked = line.text
+            for line in lines:
+                line.text = of(lines, line.account, line.media_id)[-1].text if line.text else ""
         assert (loaded.total, loaded.resumed, loaded.same) == (len(lines), unfinished, same)
         if known is None:
             assert (loaded.new, loaded.removed) == (len(lines), 0)
         elif same:
             assert (loaded.new, loaded.removed) == (0, 0)
+            for line, asked in zip(known, lines, strict=True):
+                line.asked = asked.asked
             lines = known
         else:
             before = Counter((line.account, line.media_id, line.text) for line in known if line.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from xmediameta.coalesce import Coalesce
 from xmediameta.journal import Drawn, Finished, Incoming, Loaded, RunRecord, State
 from xmediameta.journal.schema import NEVER
 from xmediameta.journal.store import Store
@@ -61,9 +62,10 @@ class Desk:
         url: str = URL,
         fingerprint: str | None = None,
         piece: int = 3,
+        coalesce: Coalesce = None,
     ) -> Loaded:
         """Load an input, in small pieces."""
-        loading = self.store.load(name, url, fingerprint, lambda: False)
+        loading = self.store.load(name, url, fingerprint, lambda: False, coalesce)
         if isinstance(loading, Loaded):
             return loading
         given = list(rows)
@@ -80,10 +82,11 @@ class Desk:
         fingerprint: str | None = None,
         force: bool = False,
         retry_failed: bool = False,
+        coalesce: Coalesce = None,
     ) -> Loaded:
         """Load and begin, as `Journal.start` does."""
         known = self.store.run(name)
-        self.loaded = self.load(rows, name=name, url=url, fingerprint=fingerprint)
+        self.loaded = self.load(rows, name=name, url=url, fingerprint=fingerprint, coalesce=coalesce)
         anew = known is not None and not self.loaded.resumed
         self.record, self.work = self.store.begin(
             name, force=force, retry_failed=retry_failed, anew=anew, stopped=lambda: False
@@ -118,9 +121,10 @@ class Desk:
         url: str = URL,
         force: bool = False,
         retry_failed: bool = False,
+        coalesce: Coalesce = None,
     ) -> list[str]:
         """A sitting that applies up to so many tasks of rows without an account; returns what was sent, in order."""
-        self.start(rows, name=name, url=url, force=force, retry_failed=retry_failed)
+        self.start(rows, name=name, url=url, force=force, retry_failed=retry_failed, coalesce=coalesce)
         sent = self.draw(most)
         self.finish(*sent)
         self.end()

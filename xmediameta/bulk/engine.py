@@ -266,7 +266,8 @@ class Engine:
             self._put_in_lane(update, task.body, TaskRow(self, update, None))
 
     def _put_in_lane(self, update: Update, body: bytes, row: Row) -> None:
-        lanes, coalesce = self._sender.lanes, self._options.coalesce
+        # What a journal holds was coalesced as it was loaded; to do so here, too, would send what it does not know of.
+        lanes, coalesce = self._sender.lanes, self._options.coalesce if self._held is None else None
         entry, leads = lanes.add(update, body, update.account, row, coalesce, self._encode)
         if leads:
             self.lead(entry)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from xmediameta import errors
 from xmediameta.accounts import Accounts
+from xmediameta.coalesce import Coalesce
 from xmediameta.errors import InvalidUpdate, ProblemError, TransportError, XMediaMetaError
 from xmediameta.journal import Drawn, Finished, Incoming, Journal, JournalRun, TaskRecord
 from xmediameta.models import Update, decode_update
@@ -184,6 +185,7 @@ class Journaled(Struct, kw_only=True):
         journal: an open one, a path that is opened for the run alone, or a run that the caller holds and ends.
         name: of the run.
         force, retry_failed: what is sent again.
+        coalesce: what becomes of different updates of one media id; of no account for a run that was started already.
         tell_settled: whether rows that need no request are told too.
         fingerprint: of the input, where it is known.
     """
@@ -192,6 +194,7 @@ class Journaled(Struct, kw_only=True):
     name: str = ""
     force: bool = False
     retry_failed: bool = False
+    coalesce: Coalesce = None
     tell_settled: bool = True
     fingerprint: str | None = None
 
@@ -215,6 +218,7 @@ class Journaled(Struct, kw_only=True):
                 fingerprint=self.fingerprint,
                 force=self.force,
                 retry_failed=self.retry_failed,
+                coalesce=self.coalesce,
             )
         except BaseException:
             if mine is not None:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from xmediameta.coalesce import Coalesce
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
@@ -73,6 +74,7 @@ class Journal:
         fingerprint: str | None = None,
         force: bool = False,
         retry_failed: bool = False,
+        coalesce: Coalesce = None,
     ) -> Rehearsal:
         """Find out what `start` would make of an input, while the journal stays as it is.
 
@@ -90,7 +92,13 @@ class Journal:
             stage, thread = await _opened(partial(Stage, Path(folder), where, name), where)
             async with cls(stage, thread) as journal:
                 run = await journal.start(
-                    name, base_url, incoming, fingerprint=fingerprint, force=force, retry_failed=retry_failed
+                    name,
+                    base_url,
+                    incoming,
+                    fingerprint=fingerprint,
+                    force=force,
+                    retry_failed=retry_failed,
+                    coalesce=coalesce,
                 )
                 return await thread.call(stage.rehearsed, run.record, run.loaded, await run.quota())
 
@@ -148,6 +156,7 @@ class Journal:
         fingerprint: str | None = None,
         force: bool = False,
         retry_failed: bool = False,
+        coalesce: Coalesce = None,
     ) -> JournalRun:
         """Load an input into a run and take hold of it.
 
@@ -159,11 +168,15 @@ class Journal:
             fingerprint: of the input; the rows are not read where it is the one that was loaded before.
             force: send what is unchanged too.
             retry_failed: send again what failed.
+            coalesce: `"last"` or `"merge"`: different rows of one media id (and account) become one request, whose
+                outcome they share, and which then stands in the journal for each of them. By default all are sent.
 
         Raises:
             JournalError: another process has the run, it sends to another base URL, or the file cannot be written.
         """
         name = _storable(name)
+        if fingerprint is not None and coalesce is not None:
+            fingerprint = f"{fingerprint} {coalesce}"
         stop = threading.Event()
         lock = RunLock(self.path, name)
         call = self._thread.call
@@ -173,7 +186,9 @@ class Journal:
                 raise JournalError(f"the run {printable(name)!r} is under way already in {holder}")
             await call(self._store.hold, name)
             known = await call(self._store.run, name)
-            loading = await call(self._store.load, name, base_url, fingerprint, stop.is_set, on_cancel=stop.set)
+            loading = await call(
+                self._store.load, name, base_url, fingerprint, stop.is_set, coalesce, on_cancel=stop.set
+            )
             loaded = await self._loaded(loading, incoming, fingerprint, stop)
             anew = known is not None and not loaded.resumed
             record, work = await call(

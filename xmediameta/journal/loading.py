@@ -8,7 +8,6 @@ parts the ways: what was the same is copied within SQLite, and the rest is inser
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,12 +18,14 @@ from typing import Any, Final
 
 import msgspec
 
+from xmediameta.coalesce import Coalesce
 from xmediameta.text import printable
 
-from .chains import Link, dues, keep
+from .chains import Link, keep
 from .file import Changes, JournalFile, now_text
-from .records import Incoming, Loaded, RunRecord
+from .records import Incoming, Loaded, RunRecord, digest
 from .schema import NEVER, beyond, first
+from .sequences import clashes, have_sequences, put_in_order
 
 _PIECE: Final = 20_000  # rows that are copied or deleted in one transaction
 _LONGEST_ID: Final = 100  # of an invalid row, where it may be anything
@@ -58,11 +59,6 @@ _Group = tuple[tuple[int, str], list[Link]]
 _write_passed: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def digest(body: bytes) -> bytes:
-    """What stands for a request in the journal's memory."""
-    return hashlib.blake2b(body, digest_size=16).digest()
-
-
 class Loading:
     """Takes the rows of an input in order, then makes them the run's.
 
@@ -72,6 +68,7 @@ class Loading:
         place: the number of the base URL.
         known: the run, where it was there before.
         unfinished: whether it had rows left.
+        coalesce: what becomes of different rows of one media id.
         stopped: asked now and then while a long statement runs; true ends it.
     """
 
@@ -83,6 +80,7 @@ class Loading:
         *,
         known: RunRecord | None,
         unfinished: bool,
+        coalesce: Coalesce,
         stopped: Callable[[], bool],
     ) -> None:
         self._file = file
@@ -91,6 +89,7 @@ class Loading:
         self._place = place
         self._known = known
         self._unfinished = unfinished
+        self._coalesce: Coalesce = coalesce
         self._stopped = stopped
         self._accounts: dict[str, int] = {}
         self._count = 0
@@ -99,6 +98,8 @@ class Loading:
         self._base = 0
         if known is not None:
             self._plain = file.one("SELECT plain FROM load WHERE load = ?", known.load)
+        # Rows of a media id that has several may have been joined in another way than they now are.
+        self._compared = known is not None and (coalesce is None or not have_sequences(file, known.load))
 
     # Rows come in
 
@@ -110,7 +111,7 @@ class Loading:
         """
         self._name_accounts({row.update.account or "" for row in rows})
         if self._load is None:
-            same = 0 if self._known is None else self._same(self._known.load, rows)
+            same = 0 if self._known is None or not self._compared else self._same(self._known.load, rows)
             self._count += same
             if same == len(rows):
                 return
@@ -129,12 +130,18 @@ class Loading:
             if known.total == self._count:
                 with self._file.transaction():
                     self._db.execute("UPDATE run SET fingerprint = ? WHERE run = ?", (fingerprint, known.run))
-                return Loaded(total=self._count, resumed=self._unfinished, same=True, new=0)
+                return Loaded(
+                    total=self._count,
+                    resumed=self._unfinished,
+                    same=True,
+                    new=0,
+                    clashes=clashes(self._file, known.load),
+                )
             self._part_ways()  # rows at the end are gone
         load = self._load if self._load is not None else self._begin()
         new, removed = self._count, 0
         with self._file.interruptible(self._stopped), self._file.transaction() as db:
-            self._order(load)
+            put_in_order(self._file, load, self._coalesce)
             if known is not None:
                 new, removed = self._keep(known.load, load)
             db.execute(
@@ -152,7 +159,14 @@ class Loading:
                 db.execute("UPDATE run SET load = ?, fingerprint = ? WHERE run = ?", (load, fingerprint, known.run))
         with suppress(sqlite3.Error):  # it is loaded; the old rows are swept away the next time
             self.sweep()
-        return Loaded(total=self._count, resumed=self._unfinished, same=False, new=new, removed=removed)
+        return Loaded(
+            total=self._count,
+            resumed=self._unfinished,
+            same=False,
+            new=new,
+            removed=removed,
+            clashes=clashes(self._file, load),
+        )
 
     def sweep(self) -> None:
         """Remove what loads of this run's name have left behind, in pieces."""
@@ -270,23 +284,6 @@ class Loading:
         passed = _passed(row.passed) if row.passed else None
         source = _storable(row.source)
         return (account, shown, _storable(update.ref), source, passed, None, None, problem, None, None, task)
-
-    def _order(self, load: int) -> None:
-        """For media ids with several rows: note the last, and let none be due after a later one."""
-        # Sorted before the first row is given, so that tasks may be changed meanwhile.
-        groups = self._db.execute(
-            "SELECT group_concat(task), count(send_before) FROM task"
-            " WHERE task >= ? AND task < ? AND digest IS NOT NULL GROUP BY account, media_id HAVING count(*) > 1",
-            (first(load), beyond(load)),
-        )
-        changes = Changes(self._db, "UPDATE task SET last = ?, due = coalesce(?, due) WHERE task = ?")
-        for numbers, dated in groups:
-            tasks = sorted(map(int, numbers.split(",")))
-            due: list[float | None] = [None] * len(tasks)
-            if dated:
-                due = dues([self._file.one("SELECT send_before FROM task WHERE task = ?", task) for task in tasks])
-            changes.add((tasks[-1], *each) for each in zip(due, tasks, strict=True))
-        changes.make()
 
     def _keep(self, old: int, new: int) -> tuple[int, int]:
         """Give the rows of a new load what still holds of the old one.

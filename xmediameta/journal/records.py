@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,6 +12,11 @@ from xmediameta.models import Update
 
 State = Literal["pending", "applied", "unchanged", "failed", "expired", "invalid"]
 STATES: tuple[State, ...] = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
+
+
+def digest(body: bytes) -> bytes:
+    """What stands for a request in the journal's memory."""
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 class Incoming(Struct, frozen=True, gc=False, kw_only=True):
@@ -66,6 +72,32 @@ class Finished(Struct, frozen=True, gc=False, kw_only=True):
     maybe_applied: bool = False
 
 
+class Clash(Struct, frozen=True, kw_only=True):
+    """A media id whose rows set different members.
+
+    Attributes:
+        sources: where its first row stands, and the first that differs.
+        members: what these set.
+    """
+
+    id: str
+    account: str | None
+    sources: tuple[str, ...]
+    members: tuple[tuple[str, ...], ...]
+
+
+class Clashes(Struct, frozen=True, kw_only=True):
+    """Media ids whose rows set different members, so that X may drop what an earlier one has set.
+
+    Attributes:
+        count: how many.
+        examples: the first few.
+    """
+
+    count: int = 0
+    examples: tuple[Clash, ...] = ()
+
+
 class Loaded(Struct, frozen=True, kw_only=True):
     """What loading an input changed.
 
@@ -75,6 +107,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
         same: whether the input is the one that was loaded before.
         new: rows that were not in the input before (all of them in a new run, else without the invalid ones).
         removed: rows that are not in the input any more.
+        clashes: media ids whose rows set different members; none where they are coalesced.
     """
 
     total: int
@@ -82,6 +115,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     same: bool
     new: int
     removed: int = 0
+    clashes: Clashes = Clashes()
 
 
 class Counted(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from xmediameta.coalesce import Coalesce
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
@@ -22,6 +23,7 @@ from .file import JournalFile, now_text
 from .loading import Loading
 from .records import STATES, Counted, Loaded, RunRecord, State, TaskRecord
 from .schema import beyond, first, seq_of
+from .sequences import clashes
 from .settling import settle_load
 from .work import Work
 
@@ -97,7 +99,14 @@ class Store:
         mine = ", this one" if (pid, host) == (os.getpid(), socket.gethostname()) else ""
         return f"process {pid} on {printable(host)}{mine} (since {since})"
 
-    def load(self, name: str, base_url: str, fingerprint: str | None, stopped: Callable[[], bool]) -> Loading | Loaded:
+    def load(
+        self,
+        name: str,
+        base_url: str,
+        fingerprint: str | None,
+        stopped: Callable[[], bool],
+        coalesce: Coalesce = None,
+    ) -> Loading | Loaded:
         """Begin to load an input into a run that the caller holds, or tell that it is the one loaded before.
 
         Args:
@@ -105,6 +114,7 @@ class Store:
             base_url: where it sends to; a run stays with its own.
             fingerprint: tells whether the input has changed, or None to look at its rows.
             stopped: asked now and then while a long statement runs; true ends it.
+            coalesce: what becomes of different rows of one media id; part of what tells whether the input has changed.
 
         Raises:
             JournalError: the run sends to another base URL.
@@ -116,10 +126,19 @@ class Store:
                 " name"
             )
         unfinished = known is not None and known.total > self._ended(known.load)
-        loading = Loading(self._file, name, self.place(base_url), known=known, unfinished=unfinished, stopped=stopped)
+        loading = Loading(
+            self._file,
+            name,
+            self.place(base_url),
+            known=known,
+            unfinished=unfinished,
+            coalesce=coalesce,
+            stopped=stopped,
+        )
         loading.sweep()
         if known is not None and fingerprint is not None and known.fingerprint == fingerprint:
-            return Loaded(total=known.total, resumed=unfinished, same=True, new=0)
+            found = clashes(self._file, known.load)
+            return Loaded(total=known.total, resumed=unfinished, same=True, new=0, clashes=found)
         return loading
 
     def begin(
