@@ -32,6 +32,39 @@ def test_bom_crlf_empty_lines_and_no_last_newline(put: Put):
     assert lines(read(name)) == ["a.jsonl:1: ok", "a.jsonl:4: ok", "a.jsonl:6: ok"]
 
 
+ORIGIN = b'{"id":"1","metadata":{"found_media_origin":{"provider":"giphy","id":"2"}}}'
+STICKERS = b'{"id":"1","metadata":{"sticker_info":{"stickers":[{"id":"2"},{"id":"3"}]}}}'
+NAMED = b'{"id":"1","ref":"id","metadata":{"alt_text":{"text":"an \\"id\\""}}}'
+TWO = b'{"id":"1","metadata":{"alt_text":{"text":"a"}},"id":"2"}'
+
+
+@pytest.mark.parametrize(
+    "line", [TWO, ORIGIN[:-1] + b',"id":"2"}', STICKERS[:-1] + b',"id":"1"}', NAMED[:-1] + b', "id" : "2"}\r']
+)
+@pytest.mark.parametrize("around", [b"", GOOD + b"\n", GOOD + b"\n\n\r\n", (GOOD + b"\n") * 5_000, ORIGIN + b"\n"])
+def test_a_line_that_names_two_media(put: Put, line: bytes, around: bytes):
+    """A decoder lets the last of them win; what was meant nobody knows."""
+    found = read(put("two.jsonl", around + line + b"\n" + around))
+    [bad] = [item for item in found if isinstance(item, Reject)]
+    before = around.count(b"\n")
+    assert str(bad) == f"two.jsonl:{before + 1}: id: is there twice; one line is about one media"
+    assert len(found) == 1 + 2 * around.count(b'"metadata"')
+
+
+def test_a_line_that_names_two_media_beside_what_is_passed_on(put: Put):
+    line = TWO[:-1] + b',"note":{"id":"4"}}'
+    [bad] = read(put("two.jsonl", line), passed=("note",))
+    assert str(bad) == "two.jsonl:1: id: is there twice; one line is about one media"
+    [row] = read(put("one.jsonl", line.replace(b',"id":"2"', b"")), passed=("note",))
+    assert isinstance(row, Row)
+    assert row.passed == {"note": {"id": "4"}}
+
+
+@pytest.mark.parametrize("line", [ORIGIN, STICKERS, NAMED])
+def test_other_ids_are_no_second_one(put: Put, line: bytes):
+    assert lines(read(put("one.jsonl", line + b"\n" + line))) == ["one.jsonl:1: ok", "one.jsonl:2: ok"]
+
+
 def test_a_row_holds_its_update():
     [row] = read("-", stdin=b'{"id":"1","metadata":{"alt_text":{"text":"caf\xc3\xa9"}},"ref":7,"account":"shop"}')
     assert isinstance(row, Row)
