@@ -171,6 +171,16 @@ def test_the_advice_is_the_errors_own_and_an_unknown_error_has_none():
     assert not advice["printable"]
 
 
+def test_an_advice_that_depends_on_the_status():
+    problems = Problems()
+    problems.add(refused(1, status=302, error="UpdateRejected", problem='{"title":"Found"}'))
+    problems.add(refused(2, error="ReconnectRequired", status=None, problem='{"detail":"spent"}'))
+    redirected, spent = problems.groups()
+    assert "check the base URL" in redirected.advice
+    assert isinstance(spent.advice, str)
+    assert msgspec.json.encode([redirected.advice, spent.advice])
+
+
 # How a run stands
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from xmediameta import errors
 from xmediameta.journal import State, TaskRecord
-from xmediameta.problems import as_object, phrase, read_problem
+from xmediameta.problems import Problem, as_object, phrase, read_problem
 from xmediameta.text import printable
 
 TROUBLED: Final[tuple[State, ...]] = ("failed", "expired", "invalid")
@@ -159,4 +159,7 @@ def _advice(row: TaskRecord) -> str:
     kind = getattr(errors, row.error or "", None)
     if not (isinstance(kind, type) and issubclass(kind, errors.XMediaMetaError)):
         return ""
-    return kind.advice or _BY_SCOPE.get(kind.scope, "")
+    advice: object = getattr(kind, "advice", None)
+    if issubclass(kind, errors.ProblemError):  # of some it depends on the status
+        advice = kind(row.status or 0, Problem()).advice
+    return (advice if isinstance(advice, str) else "") or _BY_SCOPE.get(kind.scope, "")
