@@ -21,11 +21,13 @@ from typing import Any, Self
 import pytest
 
 from xmediameta.journal import Drawn, Finished, Journal
+from xmediameta.sandbox import Sandbox
 
-from .commandline import Ran, folder, run  # noqa: F401 - fixtures
+from .commandline import Ran, folder, rows, run, serve  # noqa: F401 - fixtures
 from .journals import HOSTILE, X, finish, ill, incoming, invalid, made, well
 
 Run = Callable[..., Ran]
+Serve = Callable[..., Sandbox]
 STOPPED = {
     "reason": "budget-money", "account": None, "action": "Run the rest with a higher bound.", "resume_at": None,
     "message": "the budget of 0.04 USD is reached (0.04 spent)",
@@ -108,6 +110,18 @@ def test_a_stopped_run_says_what_happened_and_what_to_do(run: Run, journal: Path
     assert "Correct the rows" in lines[at + 2]
     assert any(line.startswith("1 invalid: invalid metadata.alt_text.text") for line in lines)
     assert any(line.startswith("1 expired: send_before had passed") for line in lines)
+
+
+def test_where_a_run_sends_to_is_told_once(run: Run, folder: Path, serve: Serve):
+    (folder / "a.jsonl").write_text(rows(1))
+    url = serve().url
+    assert run("apply", "a.jsonl", "--base-url", url + "/").code == 0
+    assert run("status").out.splitlines()[0] == f"{folder / 'a.jsonl'} to {url}/"
+    assert run("apply", "a.jsonl", "--base-url", url, "--run", "mine", "--force").code == 0
+    assert run("status").out.splitlines()[0] == f"mine to {url}"
+    journal = folder / "named.db"
+    assert run("apply", "a.jsonl", "--sandbox", "--journal", journal).code == 0
+    assert run("status", "--journal", journal).out.splitlines()[0] == f"{folder / 'a.jsonl'} in a sandbox"
 
 
 def test_what_a_server_said_cannot_drive_a_terminal(run: Run, journal: Path):

@@ -157,7 +157,7 @@ def told(seen: Overview, *, most_problems: int, bar: bool = False) -> Renderable
     """
     stands = seen.stands
     lines: list[RenderableType] = [
-        Text.assemble((printable(seen.record.name, 300), "bold"), " to ", printable(seen.record.base_url, 300)),
+        _heading(seen.record),
         Text(stands.text, _STYLES[stands.kind]),
     ]
     if stands.action:
@@ -185,6 +185,13 @@ def in_short(seen: Overview) -> str:
     cost = "" if seen.local else f", {money(seen.cost)} at most"
     left = _left(seen)
     return f"{seen.settled:,} of {seen.total:,} done{bad}{cost}" + (f"; {left}" if left else "")
+
+
+def _heading(record: RunRecord) -> Text:
+    """The run, and where it sends to, unless its name says that already, as that of `apply` does."""
+    name, place = record.name, record.base_url
+    named = name.rstrip("/").endswith(f" to {place}") or (place == "sandbox" and name.endswith(" in a sandbox"))
+    return Text.assemble((printable(name, 300), "bold"), "" if named else f" to {printable(place, 300)}")
 
 
 def _rows(seen: Overview) -> Text:
