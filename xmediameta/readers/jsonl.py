@@ -4,8 +4,8 @@ Bytes are taken in blocks and split there: asking the stream for every line take
 that decoding it does.
 
 msgspec lets the last of equal names win, and a line with two ids would set the metadata of another media than the one
-that somebody read in it. So a block that has more `"id"` in it than lines is looked at line by line: counting them in
-the whole block takes a fiftieth of the time that reading it does, and counting them in every line a tenth.
+that somebody read in it. So a block that has more `"id"` in it than lines is looked at line by line. Counting them in
+the whole block takes 0.1 µs a line, of 1.7 that reading it takes; counting them in every line, four times as much.
 """
 
 from __future__ import annotations
