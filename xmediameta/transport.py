@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -26,6 +26,7 @@ from yarl import URL
 from . import __version__
 from .body import read_body
 from .credentials import Secret
+from .echoes import Echoes
 from .errors import (
     ClientClosed,
     ConnectFailed,
@@ -41,20 +42,7 @@ from .wire import PATH
 
 __all__ = ["Answer", "Session", "Transport"]
 
-_BLOT: Final = "****"
-# Anything shorter would blot out words of a message; X's tokens have 50 characters and more.
-_LEAST_BLOTTED: Final = 16
-
 Answer = tuple[int, CIMultiDictProxy[str], bytes]
-
-
-class _Needle(bytes):
-    """A token as it would stand in a body; it prints as little as a `Secret`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "b'****'"
 
 
 class Session:
@@ -64,7 +52,7 @@ class Session:
         sign: makes the `Authorization` of one request, where each has its own.
     """
 
-    __slots__ = ("_needles", "_token", "headers", "http", "sign")
+    __slots__ = ("_echoes", "headers", "http", "sign")
 
     def __init__(
         self,
@@ -76,23 +64,25 @@ class Session:
         self.http = http
         self.headers = headers
         self.sign = sign
-        self._token = token
-        long = len(token) >= _LEAST_BLOTTED
-        # JSON may escape a slash.
-        self._needles: set[bytes] = {_Needle(form.encode()) for form in (token, token.replace("/", "\\/")) if long}
+        self._echoes = Echoes(token)
 
     def blotted(self, text: str) -> str:
         """A text without the token."""
-        return text.replace(self._token, _BLOT) if self._needles else text
+        return self._echoes.out_of_failure(text)[0][0]
 
     def blotted_answer(self, answer: Answer) -> Answer:
         """An answer without the token: a proxy or a debugging server may send back what it was sent."""
         status, headers, body = answer
-        for needle in self._needles:
-            if needle in body:
-                body = body.replace(needle, _BLOT.encode())
-        if status != 200 and self._needles and any(self._token in value for value in headers.values()):
-            headers = CIMultiDictProxy(CIMultiDict((name, self.blotted(value)) for name, value in headers.items()))
+        if status == 200:
+            told = headers.get("x-transaction-id", "")  # all that is kept of its headers as it stands
+            body, blotted = self._echoes.out_of_success(body, told)
+            if blotted != told:
+                fresh = CIMultiDict(headers)
+                fresh["x-transaction-id"] = blotted
+                headers = CIMultiDictProxy(fresh)
+        else:
+            values, body = self._echoes.out_of_failure(*headers.values(), body=body)
+            headers = CIMultiDictProxy(CIMultiDict(zip(headers.keys(), values, strict=True)))
         return status, headers, body
 
     def __repr__(self) -> str:

@@ -117,13 +117,13 @@ def test_an_exception_without_a_text_gives_its_name() -> None:
     assert mapped(AssertionError()).message == "the answer was not proper HTTP: AssertionError"
 
 
-@pytest.mark.parametrize("body", [TOKEN.encode(), TOKEN.replace("/", "\\/").encode(), b"a" + TOKEN.encode() * 2])
-def test_a_token_is_blotted_out(body: bytes) -> None:
+@pytest.mark.parametrize("status", [200, 201, 500])
+def test_a_token_is_blotted_out(status: int) -> None:
     headers = CIMultiDictProxy(CIMultiDict({"x-transaction-id": TOKEN}))
-    status, told, text = session().blotted_answer((500, headers, body))
-    assert status == 500
-    assert b"canary" not in text
+    same, told, text = session().blotted_answer((status, headers, b"a" + TOKEN.encode() * 2))
+    assert (same, text) == (status, b"a********")
     assert told["X-Transaction-Id"] == "****"
+    assert TOKEN not in repr(told)
     assert "canary" not in repr(session())
 
 
