@@ -140,6 +140,7 @@ def test_skip_invalid_sends_the_rest_and_writes_the_rejects(folder: Path, run: R
     assert ran.code == 1
     assert set(sandbox.applied) == {"1", "2"}
     assert (ran.json["applied"], ran.json["invalid"], ran.json["pending"], ran.json["total"]) == (2, 8, 0, 10)
+    assert "8 invalid rows set aside in mixed.jsonl.rejects.jsonl, mixed.csv.rejects.jsonl" in ran.err
     rejects = records(folder / "mixed.jsonl.rejects.jsonl")
     assert [reject["line"] for reject in rejects] == list(range(2, 9))
     assert rejects[0] == {

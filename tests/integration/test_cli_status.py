@@ -121,7 +121,10 @@ def test_where_a_run_sends_to_is_told_once(run: Run, folder: Path, serve: Serve)
     assert run("status").out.splitlines()[0] == f"mine to {url}"
     journal = folder / "named.db"
     assert run("apply", "a.jsonl", "--sandbox", "--journal", journal).code == 0
-    assert run("status", "--journal", journal).out.splitlines()[0] == f"{folder / 'a.jsonl'} in a sandbox"
+    ran = run("status", "--journal", journal)
+    assert ran.out.splitlines()[0] == f"{folder / 'a.jsonl'} in a sandbox"
+    assert "1 request, nothing was sent to X" in ran.out
+    assert run("status", "--journal", journal, "--json").json["cost_usd"] == 0
 
 
 def test_what_a_server_said_cannot_drive_a_terminal(run: Run, journal: Path):

@@ -22,27 +22,49 @@ _SHOWN: Final = 100
 _SHOWN_SKIPPED: Final = 10
 
 
+class Faults:
+    """Tells every fault, up to a bound, and writes those that are skipped.
+
+    Args:
+        rejects: where invalid rows go that are to be skipped; None where they end the run.
+
+    Attributes:
+        invalid: rows.
+        unreadable: files that could not be read to their end.
+    """
+
+    def __init__(self, reporter: Reporter, rejects: Rejects | None = None) -> None:
+        self._reporter = reporter
+        self._rejects = rejects
+        self._shown = _SHOWN if rejects is None else _SHOWN_SKIPPED
+        self.invalid = self.unreadable = 0
+
+    def __call__(self, item: Reject) -> None:
+        """Tell one."""
+        if item.fatal:
+            self.unreadable += 1
+        else:
+            self.invalid += 1
+            if self._rejects is not None:
+                self._rejects.write(item)
+        if item.fatal or self.invalid <= self._shown:
+            self._reporter.error(str(item))
+
+    def close(self) -> None:
+        """Tell how many more there were."""
+        if self.invalid > self._shown:
+            self._reporter.error(f"and {counted(self.invalid - self._shown, 'more invalid row')}")
+
+
 def check(inputs: Inputs, reporter: Reporter, *, rejects: Rejects | None = None) -> Checked:
     """Read all rows once; tell every fault, up to a bound, and count them all.
 
     Args:
         rejects: where invalid rows go that are to be skipped; None where they end the run.
     """
-    invalid = 0
-    shown = _SHOWN if rejects is None else _SHOWN_SKIPPED
-
-    def fault(item: Reject) -> None:
-        nonlocal invalid
-        if not item.fatal:
-            invalid += 1
-            if rejects is not None:
-                rejects.write(item)
-        if item.fatal or invalid <= shown:
-            reporter.error(str(item))
-
-    checked = checking.check(inputs, fault)
-    if invalid > shown:
-        reporter.error(f"and {counted(invalid - shown, 'more invalid row')}")
+    faults = Faults(reporter, rejects)
+    checked = checking.check(inputs, faults)
+    faults.close()
     return checked
 
 

@@ -83,8 +83,8 @@ def under_way(journal: Journal, record: RunRecord) -> bool:
 
 
 def local(record: RunRecord) -> bool:
-    """Whether a run goes to a server on this machine."""
-    return is_loopback(record.base_url)
+    """Whether a run goes to a server on this machine; that of `--sandbox` has no address in a journal."""
+    return record.base_url == "sandbox" or is_loopback(record.base_url)
 
 
 def _shown(name: str) -> str:
