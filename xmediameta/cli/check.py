@@ -14,7 +14,7 @@ import msgspec
 from xmediameta.applying import checking
 from xmediameta.applying.checking import Checked
 from xmediameta.readers import Inputs, Reject
-from xmediameta.text import counted, excerpt
+from xmediameta.text import counted, excerpt, printable
 
 from .say import Reporter
 
@@ -65,6 +65,9 @@ def check(inputs: Inputs, reporter: Reporter, *, rejects: Rejects | None = None)
     faults = Faults(reporter, rejects)
     checked = checking.check(inputs, faults)
     faults.close()
+    if rejects is not None and rejects.names:
+        names = ", ".join(map(printable, rejects.names))
+        reporter.info(f"{counted(faults.invalid, 'invalid row')} set aside in {names}")
     return checked
 
 
