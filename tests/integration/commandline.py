@@ -71,6 +71,9 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XMEDIAMETA_ASK_ABOVE", raising=False)
     monkeypatch.setenv("XMEDIAMETA_BASE_URL", "https://nowhere.invalid")
+    monkeypatch.setenv("XMEDIAMETA_ACCOUNTS", str(tmp_path_factory.mktemp("accounts")))
+    for name in ("XMEDIAMETA_CLIENT_ID", "XMEDIAMETA_CLIENT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XMEDIAMETA_JOURNAL", str(tmp_path_factory.mktemp("kept") / "journal.db"))
     monkeypatch.setenv("XMEDIAMETA_TOKEN", TOKEN)
     monkeypatch.setenv("COLUMNS", "200")

@@ -15,7 +15,7 @@ from xmediameta import __version__
 from xmediameta.applying.order import Order
 from xmediameta.shortform import SHORT_FORMS
 
-from .looking import COMMANDS
+from . import connecting, looking
 from .options import (
     ApplyOptions,
     Connection,
@@ -218,7 +218,7 @@ def sandbox_command(**given: Any) -> int:
     )
 
 
-for _command in COMMANDS:
+for _command in (*looking.COMMANDS, *connecting.COMMANDS):
     cli.add_command(_command)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from xmediameta.applying.course import Stop
 from xmediameta.client import Client
-from xmediameta.credentials import BearerToken
+from xmediameta.credentials import BearerToken, Credential
 from xmediameta.errors import ConfigurationError, InvalidUpdate, XMediaMetaError
 from xmediameta.flat import columns_for
 from xmediameta.models import Metadata, Update
@@ -56,12 +56,14 @@ def set_one(
         click.UsageError: an option that breaks the contract; nothing was sent.
     """
     update = _update(media_id, given, strict=options.strict)
+    used: dict[str | None, Credential]
     if options.sandbox:
         used = {update.account: BearerToken("sandbox")}
     else:
-        used = credentials(options, reporter)
-        if lacking := without_credential([update.account], used):
+        known = credentials(options, reporter)
+        if lacking := without_credential([update.account], known):
             raise click.UsageError(lacking[0])
+        used = {update.account: known[update.account]}
     if options.sandbox:
         reporter.info("sending to a sandbox on this machine: nothing is sent to X")
     with reporter.log_records():
@@ -84,7 +86,7 @@ def _update(media_id: str, given: Mapping[str, str | None], *, strict: bool) -> 
 
 
 async def _send(
-    options: Connection, update: Update, used: Mapping[str | None, BearerToken], max_wait: float | None
+    options: Connection, update: Update, used: Mapping[str | None, Credential], max_wait: float | None
 ) -> Outcome:
     async with AsyncExitStack() as stack:
         base_url = options.base_url

@@ -1,4 +1,4 @@
-"""A login by the authorization code grant with PKCE (RFC 6749, RFC 7636), and the server that the browser comes back to.
+"""A login by the authorization code grant with PKCE (RFC 6749, RFC 7636), and the server that a browser comes back to.
 
 The state and the verifier never leave this process but for the requests that they are meant for, so whatever else a
 browser brings to the loopback address is turned away, and a code that somebody sees is worth nothing to them.
@@ -12,11 +12,10 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from xmediameta.credentials import Secret
+from xmediameta.credentials import Secret, broken_rule
 from xmediameta.errors import AuthError, ConfigurationError
 from xmediameta.text import printable
 
@@ -64,10 +63,13 @@ class Login:
         url: where the person logs in.
 
     Raises:
+        ConfigurationError: the client id is none.
         MissingExtra: the extra [oauth] is not installed.
     """
 
     def __init__(self, client_id: str, *, base_url: str, redirect_uri: str) -> None:
+        if rule := broken_rule(Secret(client_id)):
+            raise ConfigurationError(f"the client id cannot be used: {rule}")
         client = oauth2_client(client_id)
         self.client_id = client_id
         self.redirect_uri = redirect_uri
@@ -75,14 +77,17 @@ class Login:
         self._verifier = Secret(client.create_code_verifier(_VERIFIER))
         self._state = Secret(client.state_generator())
         site = "https://x.com" if base_url in _X else base_url
-        self.url: str = client.prepare_request_uri(
-            site + _AUTHORIZE,
+        # oauthlib wants https, which the sandbox does without; where else that may be, the base URL was checked for.
+        scheme, _, rest = site.partition("://")
+        asked: str = client.prepare_request_uri(
+            f"https://{rest}{_AUTHORIZE}",
             redirect_uri=redirect_uri,
             scope=list(SCOPES),
             state=str(self._state),
             code_challenge=client.create_code_challenge(str(self._verifier), "S256"),
             code_challenge_method="S256",
         )
+        self.url = scheme + asked.removeprefix("https")
 
     def code(self, answer: str) -> Secret:
         """The code in the address to which the browser was sent back.
@@ -91,13 +96,13 @@ class Login:
             AuthError: it was refused, or the address is not this login's; nothing of it is echoed.
         """
         answer = Secret(answer.strip())
-        parts = urlsplit(answer) if len(answer) <= _LONGEST_ANSWER else None
-        if parts is None or not parts.query:
+        query = Secret(answer.partition("?")[2].partition("#")[0])
+        if not query or len(answer) > _LONGEST_ANSWER:
             raise AuthError(
                 f"this is not the address that the browser was sent to: it begins with {self.redirect_uri}?"
             )
         # oauthlib wants https, which a loopback address has no use for (RFC 8252, section 7.3).
-        secure = Secret(f"https://callback/?{parts.query}")
+        secure = Secret(f"https://callback/?{query}")
         said = ""
         try:
             given = oauth2_client(self.client_id).parse_request_uri_response(secure, state=str(self._state))
@@ -106,13 +111,17 @@ class Login:
             said = _said(error)
         raise AuthError(said)
 
-    async def finished(self, code: Secret, client_secret: Secret | None, endpoint: TokenEndpoint) -> OAuth2Token:
+    async def finished(
+        self, code: Secret, client_secret: Secret | None, endpoint: TokenEndpoint, now: float
+    ) -> OAuth2Token:
         """The first pair of tokens.
+
+        Args:
+            now: Unix seconds.
 
         Raises:
             AuthError: X gives none, or without the scopes that are needed.
         """
-        asked_at = endpoint.now()
         grant = await endpoint.exchange(self.client_id, client_secret, code, self._verifier, self.redirect_uri)
         scopes = tuple(SCOPES) if grant.scopes is None else grant.scopes
         if "media.write" not in scopes:
@@ -122,7 +131,7 @@ class Login:
             grant.refresh_token,
             client_id=self.client_id,
             client_secret=client_secret,
-            expires_at=None if grant.expires_in is None else asked_at + grant.expires_in,
+            expires_at=None if grant.expires_in is None else now + grant.expires_in,
             scopes=scopes,
             issuer=self._base_url,
         )
