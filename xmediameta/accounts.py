@@ -323,11 +323,16 @@ class Accounts:
             self._renewal.take(account, keeper)
         signature = Signature(credential if keeper is None else keeper)
         if signature != account.credential:
-            account.healed()
+            if signature.app == account.credential.app:
+                account.healed()
+            account.stop = None
             self._swap(account, signature)
 
     def _swap(self, account: Account, signature: Signature) -> None:
         """Sign with this from now on."""
+        if signature.app != account.credential.app:
+            account.group = self._group(signature.app)
+            account.gate.move(account.group)
         account.credential = signature
         old = account.session
         account.session = self._session(signature)

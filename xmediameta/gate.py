@@ -77,8 +77,9 @@ class Gate:
     """
 
     __slots__ = (
-        "_account", "_bulk", "_closed", "_group", "_interactive", "_loop", "_on_wait", "_pacer", "_subscribers",
-        "_sure_until", "_time", "_timer", "_told_until", "_wall", "ledger", "waiting_for", "waiting_until",
+        "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer",
+        "_subscribers", "_sure_until", "_time", "_timer", "_told_until", "_wall", "ledger", "waiting_for",
+        "waiting_until",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,7 @@ class Gate:
         self.ledger = ledger
         self._account = account
         self._group = group
+        self._left: tuple[Group, ...] = ()
         self._pacer = None if pace is None else Pacer(pace, ledger.status)
         self._on_wait = on_wait
         self._wall = wall
@@ -168,6 +170,21 @@ class Gate:
             self.pump()
         if self._group.held_up:
             self._group.changed()
+        if self._left:
+            for group in self._left:
+                group.changed()
+            if not self.ledger.in_flight:
+                self._left = ()
+
+    def move(self, group: Group) -> None:
+        """The account is of another app from now on."""
+        # What is in flight is of the app that it left, whose other accounts may wait for that.
+        if self.ledger.in_flight:
+            self._left = (*self._left, self._group)
+        self._group.forget(self)
+        self._group = group
+        self.ledger.move(group.window)
+        self.changed()
 
     def pump(self) -> None:
         """Let in from the head of the queues as long as the ledger allows; then set the timer for the next time."""

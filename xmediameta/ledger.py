@@ -58,13 +58,14 @@ class Ledger:
         keep: permits of each window that only interactive calls may take.
     """
 
-    __slots__ = ("_asked", "_clock", "app", "keep", "windows")
+    __slots__ = ("_asked", "_clock", "_former", "app", "keep", "windows")
 
     def __init__(
         self, clock: ServerClock, limits: Limits = DOCUMENTED, app: Window | None = None, *, keep: int = 0
     ) -> None:
         self._clock = clock
         self._asked = 0.0
+        self._former: tuple[tuple[int, Window], ...] = ()  # windows of earlier apps, and the last serial in each
         self.app = app if app is not None else Window("app-24hour", clock, limits.app_24hour)
         self.windows = [Window("user-15min", clock, limits.user_15min), self.app]
         if limits.user_24hour is not None:
@@ -123,7 +124,7 @@ class Ledger:
         """
         if "user-24hour" in told and len(self.windows) == 2:
             self._add_user_24hour()
-        for window in self.windows:
+        for window in self._of(ticket) if self._former else self.windows:
             window.answered(ticket, told.get(window.name), now, conclusive)
 
     def refuse(
@@ -137,7 +138,7 @@ class Ledger:
         if "user-24hour" in told and len(self.windows) == 2:
             self._add_user_24hour()
         spent = {name for name, limit in told.items() if limit.remaining == 0} or {"user-15min"}
-        for window in self.windows:
+        for window in self._of(ticket) if self._former else self.windows:
             if window.name in spent:
                 window.refused(ticket, told.get(window.name), now, retry_after)
             else:
@@ -149,11 +150,24 @@ class Ledger:
         Args:
             maybe_sent: whether the server may have counted it.
         """
-        for window in self.windows:
+        for window in self._of(ticket) if self._former else self.windows:
             if maybe_sent:
                 window.lost(ticket, now)
             else:
                 window.give_back(ticket)
+
+    def move(self, app: Window) -> None:
+        """Count against the window of another app from now on; what is in flight is of the one that it left with."""
+        if self.in_flight:
+            self._former = (*self._former, (self._clock.serial, self.app))
+        self.windows[self.windows.index(self.app)] = self.app = app
+
+    def _of(self, ticket: Ticket) -> list[Window]:
+        """The windows that a ticket was taken of; it is about to be given back."""
+        app = next((window for last, window in self._former if ticket.mark <= last), self.app)
+        if self.in_flight <= ticket.count:
+            self._former = ()
+        return [app if window is self.app else window for window in self.windows]
 
     def droppable(self, now: float) -> bool:
         """Whether the account's own state may be forgotten: nothing in flight, no window that still binds."""

@@ -17,6 +17,7 @@ from xmediameta import (
     BearerToken,
     Client,
     ConfigurationError,
+    CreditsDepleted,
     InvalidUpdate,
     RateLimitWaitTooLong,
     ReconnectRequired,
@@ -314,6 +315,65 @@ async def test_accounts_of_different_apps_do_not() -> None:
         began = asyncio.get_running_loop().time()
         await outcomes_of(client, rows)
         assert asyncio.get_running_loop().time() - began < 10
+
+
+async def test_a_credential_of_another_app_counts_in_the_window_of_that() -> None:
+    tokens = {name: BearerToken(f"token-{name}", app="one") for name in "ab"}
+    apps = {"token-a": "one", "token-b": "one", "token-b-of-two": "two"}
+    async with Sandbox(app_limit=10, app_window=600, apps=apps) as sandbox, client_of(sandbox, tokens) as client:
+        began = asyncio.get_running_loop().time()
+        await outcomes_of(client, [Update(str(n), alt(), "ab"[n % 2]) for n in range(1, 10)])
+        tokens["b"] = BearerToken("token-b-of-two", app="two")
+        await outcomes_of(client, [Update(str(n), alt(), "b") for n in range(20, 30)])
+        await client.create("40", alt(), account="a")
+        assert asyncio.get_running_loop().time() - began < 10, "neither window is used up before its tenth"
+        assert sandbox.counts.limited == 0
+        left = {(quota.account, quota.remaining) for quota in client.quota if quota.window == "app-24hour"}
+        assert left == {("a", 0), ("b", 0)}
+        with pytest.raises(RateLimitWaitTooLong) as caught:
+            await client.create("41", alt(), account="a")
+        assert caught.value.window == "app-24hour"
+        await nothing_left(client)
+
+
+async def test_a_move_to_another_app_while_requests_are_in_flight() -> None:
+    """What they tell is of the app that they left with, and lets in who waits for that."""
+    tokens = {name: BearerToken(f"token-{name}", app="one") for name in "ab"}
+    apps = {"token-a": "one", "token-b": "one", "token-b-of-two": "two"}
+    async with (
+        Sandbox(app_limit=20, app_window=600, apps=apps, latency=1.0) as sandbox,
+        client_of(sandbox, tokens) as client,
+    ):
+        first = asyncio.create_task(client.create("1", alt(), account="b"))
+        await asyncio.sleep(0.5)
+        waiting = [asyncio.create_task(outcomes_of(client, [Update(str(n), alt(), "a")])) for n in range(10, 15)]
+        await asyncio.sleep(0.1)
+        assert sandbox.counts.requests == 1, "how the window stands is not known yet"
+        tokens["b"] = BearerToken("token-b-of-two", app="two")
+        second = asyncio.create_task(client.create("2", alt(), account="b"))
+        await asyncio.sleep(0.1)
+        assert sandbox.counts.requests == 2
+        await asyncio.wait((first, second, *waiting))
+        assert asyncio.get_running_loop().time() < 5
+        left = {quota.account: quota.remaining for quota in client.quota if quota.window == "app-24hour"}
+        assert left == {"a": 14, "b": 19}
+        assert sandbox.counts.limited == 0
+        await nothing_left(client)
+
+
+async def test_another_app_s_token_does_not_heal_the_app_that_was_left() -> None:
+    tokens = {name: BearerToken(f"token-{name}", app="one") for name in "ab"}
+    async with Sandbox() as sandbox, client_of(sandbox, tokens) as client:
+        sandbox.deplete("token-a")
+        sandbox.deplete("token-b")
+        with pytest.raises(CreditsDepleted):
+            await client.create("1", alt(), account="a")
+        tokens["b"] = BearerToken("token-b-of-two", app="two")
+        assert isinstance(await client.create("1", alt(), account="b"), Applied)
+        with pytest.raises(CreditsDepleted):
+            await client.create("2", alt(), account="a")
+        assert sandbox.counts.requests == 2
+        await nothing_left(client)
 
 
 async def test_one_account_that_waits_holds_nobody_up() -> None:

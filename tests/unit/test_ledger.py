@@ -348,3 +348,48 @@ def test_ten_thousand_accounts_are_small() -> None:
         window._unsure._entries,
     ]
     assert sum(map(sys.getsizeof, parts)) < 1_000
+
+
+def test_who_moves_to_another_app_counts_there_from_then_on() -> None:
+    clock = ServerClock(UNIX)
+    left, joined = (Window("app-24hour", clock, (10, DAY)) for _ in range(2))
+    ledger, other = a_ledger(app=left), a_ledger(app=left)
+    before = [take(ledger, interactive=True) for _ in range(2)]
+    ledger.move(joined)
+    assert (left.in_flight, joined.in_flight, ledger.app) == (2, 0, joined)
+    after = take(ledger, interactive=True)
+    assert (left.in_flight, joined.in_flight, ledger.in_flight) == (2, 1, 3)
+    ledger.observe(after, told(app=(10, 4)), 1.0)
+    ledger.observe(before[0], told(app=(10, 7)), 1.0)
+    assert (left.in_flight, joined.in_flight) == (1, 0)
+    assert other.status(1.0)[1].remaining == 6, "told to whose it is, and one is in flight"
+    assert ledger.status(1.0)[1].remaining == 4
+    ledger.release(before[1], 1.0, maybe_sent=False)
+    assert (left.in_flight, joined.in_flight, ledger.in_flight) == (0, 0, 0)
+    assert ledger._former == ()
+
+
+def test_who_moves_on_before_the_first_answers_have_come() -> None:
+    clock = ServerClock(UNIX)
+    apps = [Window("app-24hour", clock, (10, DAY)) for _ in range(3)]
+    ledger = a_ledger(app=apps[0])
+    tickets = [take(ledger, interactive=True)]
+    for app in apps[1:]:
+        ledger.move(app)
+        tickets.append(take(ledger, interactive=True))
+    assert [app.in_flight for app in apps] == [1, 1, 1]
+    ledger.refuse(tickets[1], told(app=(10, 0)), 1.0)
+    ledger.release(tickets[0], 1.0, maybe_sent=True)
+    ledger.observe(tickets[2], told(app=(10, 9)), 1.0)
+    assert [app.in_flight for app in apps] == [0, 0, 0]
+    assert [app.status(1.0).refused for app in apps] == [False, True, False]
+
+
+def test_who_moves_with_nothing_in_flight_leaves_nothing_behind() -> None:
+    clock = ServerClock(UNIX)
+    left, joined = (Window("app-24hour", clock, (10, DAY)) for _ in range(2))
+    ledger = a_ledger(app=left)
+    learn(ledger, told(app=(10, 9)))
+    ledger.move(joined)
+    assert ledger._former == ()
+    assert isinstance(take(ledger), Ticket), "how the other app's window stands is not known yet"
