@@ -225,6 +225,7 @@ class Renewal:
 
     async def settled(self) -> None:
         """Wait until no renewal is under way."""
+        await asyncio.sleep(0)  # those who were cancelled wait no more after this
         for keeper in list(self._keepers):
             await keeper.settled()
 

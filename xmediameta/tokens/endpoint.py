@@ -6,8 +6,10 @@ What is raised here holds nothing of aiohttp's and oauthlib's, whose exceptions 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,6 +27,7 @@ from xmediameta.text import printable
 
 from .messages import Grant, Refusal, basic, code_form, refresh_form, understood
 from .oauth2 import OAuth2Token
+from .steadfast import let_go
 
 TOKEN_PATH: Final = "/2/oauth2/token"  # noqa: S105 - a path
 ME_PATH: Final = "/2/users/me"
@@ -78,6 +81,10 @@ class TokenEndpoint:
         self._timeout = timeout
         self._wall = wall
 
+    def now(self) -> float:
+        """The time in Unix seconds, as it counts the lives of tokens."""
+        return self._wall()
+
     async def refresh(self, token: OAuth2Token) -> OAuth2Token:
         """The next pair of an account.
 
@@ -111,7 +118,9 @@ class TokenEndpoint:
             lost = lost or answer.sent
             if pause is None:
                 raise RefreshFailed(f"the access token could not be renewed: {answer.why}")
-            await asyncio.sleep(pause if answer.pause is None else min(_LONGEST_PAUSE, answer.pause))
+            asked = answer.pause
+            with nullcontext() if lost else let_go():
+                await asyncio.sleep(pause * random.uniform(1.0, 1.5) if asked is None else min(_LONGEST_PAUSE, asked))
         raise AssertionError("the last turn ends in one way or another")
 
     async def exchange(
@@ -195,7 +204,10 @@ class TokenEndpoint:
                     response = await http.request(
                         method, url, data=form, headers=headers, allow_redirects=False, proxy=proxy
                     )
-                    body = Secret((await read_body(response)).decode("utf-8", "replace"))
+                    try:
+                        body = Secret((await read_body(response)).decode("utf-8", "replace"))
+                    finally:
+                        response.close()
                     answer = _Answer(response.status, body, _seconds(response.headers.get("Retry-After")))
             except asyncio.CancelledError as cancelled:
                 failure = None if timer.expired() else cancelled
@@ -221,7 +233,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Timer:
-    """Ends the current task after some seconds, also one that nobody else can end (`keeper.Steadfast`)."""
+    """Ends the current task after some seconds, also one that nobody else can end (`Steadfast`)."""
 
     def __init__(self, seconds: float) -> None:
         task = asyncio.current_task()

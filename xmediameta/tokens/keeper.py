@@ -15,6 +15,7 @@ from xmediameta.text import printable
 
 from .endpoint import TokenEndpoint
 from .oauth2 import OAuth2Token
+from .steadfast import Steadfast
 from .stores import only_name
 
 log: Final = logging.getLogger("xmediameta")
@@ -23,36 +24,20 @@ _LONGEST_MARGIN: Final = 60.0
 _SHARE: Final = 0.1
 
 
-class Steadfast(asyncio.Task[Any]):
-    """A task that cannot be cancelled while it holds what would be lost: then it must end by itself.
-
-    A loop that is shut down cancels every task and waits for them, so that this one still comes to its end.
-    """
-
-    holds = False
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Cancel it, unless it holds something."""
-        return False if self.holds else super().cancel(msg)
-
-    def expire(self) -> bool:
-        """Cancel it all the same; for its own time-outs."""
-        return super().cancel()
-
-
 class StoredToken:
     """What signs for one account of a store; as OAuth 2.0 token it is renewed in good time, and after a 401.
 
     It is made with `load`, and given to a client as any credential.
     """
 
-    __slots__ = ("__weakref__", "_task", "_unsaved", "name", "store", "token")
+    __slots__ = ("__weakref__", "_task", "_unsaved", "_waiting", "name", "store", "token")
 
     def __init__(self, store: TokenStore, name: str | None, token: Credential) -> None:
         self.store = store
         self.name = name
         self.token = token
         self._task: Steadfast | None = None
+        self._waiting = 0
         self._unsaved: OAuth2Token | None = None
 
     @classmethod
@@ -116,14 +101,22 @@ class StoredToken:
         if task is None:
             task = self._task = Steadfast(self._renewed(seen, endpoint, now), loop=asyncio.get_running_loop())
             task.add_done_callback(self._done)
-        await asyncio.wait((task,))
+        self._waiting += 1
+        try:
+            await asyncio.wait((task,))
+        finally:
+            self._waiting -= 1
+        if self.authorization() != seen:
+            return True
         if task.cancelled():
             raise AuthError("the renewal of the token was cancelled")
         error = task.exception()
         if error is not None:
             # One exception object must not be raised in many tasks: each would add its frames to the same traceback.
-            raise copy.copy(error)
-        return self.authorization() != seen
+            mine = copy.copy(error)
+            mine.__cause__ = error.__cause__
+            raise mine
+        return False
 
     @property
     def renewing(self) -> bool:
@@ -131,8 +124,10 @@ class StoredToken:
         return self._task is not None
 
     async def settled(self) -> None:
-        """Wait until no renewal is under way."""
+        """Wait until no renewal is under way; one that nobody waits for is given up, unless a pair could be lost."""
         if self._task is not None:
+            if not self._waiting:
+                self._task.cancel()
             await asyncio.wait((self._task,))
 
     async def _renewed(self, seen: Secret, endpoint: TokenEndpoint, now: Callable[[], float]) -> None:
@@ -172,13 +167,13 @@ class StoredToken:
     async def _exchanged(self, kept: OAuth2Token, endpoint: TokenEndpoint) -> None:
         task = asyncio.current_task()
         assert isinstance(task, Steadfast)  # noqa: S101 - see `renew`
-        task.holds = True
+        task.hold()
         try:
             # What is not stored is not used: if this process ended, the account would be lost with it.
             self._unsaved = await endpoint.refresh(kept)
             await self._save(self._unsaved)
         finally:
-            task.holds = False
+            task.let_go()
         log.info("a new access token for %s", _named(self.name))
 
     async def _save(self, fresh: OAuth2Token) -> None:

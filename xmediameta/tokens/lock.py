@@ -14,8 +14,8 @@ from xmediameta.errors import AuthError, RefreshFailed
 from xmediameta.journal.lock import RunLock
 from xmediameta.text import printable
 
-# Longer than whoever holds it may take: two token requests of 30 s, and their storing.
-_PATIENCE: Final = 90.0
+# Longer than whoever holds it may take: four token requests of 30 s, with pauses, and their storing.
+_PATIENCE: Final = 150.0
 _LEAST: Final = 0.01
 _MOST: Final = 0.1
 
