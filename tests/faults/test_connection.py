@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 
 import pytest
 
@@ -16,6 +15,7 @@ from xmediameta.transport import Transport
 from .raw import BODY, TOKEN, Peer, Play, always, answer, clean, failure, once, raw, success, transport, unused_port
 
 MIB = 1 << 20
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 # No connection: nothing was sent
@@ -177,10 +177,11 @@ async def _nothing(peer: Peer) -> None:
 
 
 async def _drip(peer: Peer) -> None:
-    """A byte now and then: each would set back a time-out that counts from the last byte."""
+    """A byte now and then, without end: each would set back a time-out that counts from the last byte."""
     await peer.request()
-    for byte in success():
-        await peer.send(bytes([byte]))
+    await peer.send(HEAD + b"Content-Length: 999999\r\n\r\n")
+    while not peer.writer.is_closing():
+        await peer.send(b" ")
         await asyncio.sleep(0.02)
 
 
@@ -193,9 +194,7 @@ async def _half(peer: Peer) -> None:
 @pytest.mark.parametrize("play", [_nothing, _drip, _half])
 async def test_an_attempt_that_takes_too_long(play: Play) -> None:
     async with raw(play) as server:
-        began = time.perf_counter()
         error = clean(await failure(server.url, timeout=0.15))
-        assert time.perf_counter() - began < 1.0
         assert len(server.requests) == 1
     assert isinstance(error, RequestTimedOut)
     assert (error.maybe_applied, error.retryable, error.timeout) == (True, True, 0.15)
@@ -245,9 +244,6 @@ async def test_no_timeout_is_no_sweep() -> None:
 
 
 # No proper HTTP
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @pytest.mark.parametrize(
