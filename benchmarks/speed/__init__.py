@@ -1,0 +1,1 @@
+"""How fast the client is, next to others and to bare aiohttp; `python -m benchmarks` runs it."""
