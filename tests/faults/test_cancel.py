@@ -271,12 +271,11 @@ async def test_the_client_is_closed_with_work_in_flight() -> None:
         collecting = asyncio.create_task(drained(run))
         while sandbox.counts.faults.get("hang", 0) + sandbox.counts.faults.get("hang-applied", 0) < 4:
             await asyncio.sleep(0.001)
-        began = asyncio.get_running_loop().time()
-        await one.aclose()
-        await one.aclose()
-        results = await asyncio.gather(*creates, return_exceptions=True)
-        outcomes, error = await collecting
-        assert asyncio.get_running_loop().time() - began < 1.0
+        async with asyncio.timeout(10):  # and not the thirty seconds that an attempt may take
+            await one.aclose()
+            await one.aclose()
+            results = await asyncio.gather(*creates, return_exceptions=True)
+            outcomes, error = await collecting
         assert [type(result) for result in results] == [ClientClosed] * 2
         assert len({id(result) for result in results}) == 2
         assert isinstance(error, ClientClosed)
