@@ -126,7 +126,7 @@ def _shown(name: str, token: Credential, notes: Notes, now: float) -> Shown:
     return Shown(
         account=name,
         kind="OAuth 2.0" if two is not None else "bearer" if isinstance(token, BearerToken) else "OAuth 1.0a",
-        app=token.app,
+        app=None if token.app is None else str(token.app),
         scopes=() if two is None else two.scopes,
         expires_at=ends,
         used_at=notes.used_at,
