@@ -21,10 +21,13 @@ from xmediameta import (
     FileStore,
     MemoryStore,
     Metadata,
+    OAuth1Token,
     OAuth2Token,
     ReconnectRequired,
     RefreshFailed,
+    RetryPolicy,
     StoredToken,
+    XMediaMetaError,
 )
 from xmediameta.credentials import Secret
 from xmediameta.sandbox import Sandbox
@@ -397,3 +400,31 @@ async def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     assert path.suffix == ".json"
     assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_nothing_of_an_oauth1_token_shows(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
+    caplog.set_level(logging.DEBUG)
+    errors: list[BaseException] = []
+    async with Sandbox(**FREE) as sandbox:
+        keys = sandbox.oauth1.login()
+        token = OAuth1Token(keys.consumer_key, keys.consumer_secret, keys.access_token, keys.access_token_secret)
+        async with client(sandbox, token, retry=RetryPolicy(attempts=1)) as one:
+            await one.create("1", CAT)
+            account = one._sender.accounts.seen(None)  # type: ignore[union-attr]
+            assert account is not None
+            things = [one, vars(one), account, account.credential, account.session, account.session.headers, token]
+            things += [vars(account.session.http)]
+            for fault in ("reset", "400-echo", "503", "401"):
+                sandbox.script("2", [fault])
+                with pytest.raises(XMediaMetaError) as caught:
+                    await one.create("2", CAT)
+                errors.append(caught.value)
+    loop.set_debug(False)
+    assert sandbox.unmet == {}
+    everything = "".join(map(repr, things)) + "".join(map(shown, errors))
+    everything += "".join(record.getMessage() + repr(vars(record)) for record in caplog.records)
+    for secret in (keys.consumer_secret, keys.access_token, keys.access_token_secret):
+        assert secret not in everything
