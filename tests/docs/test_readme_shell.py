@@ -49,6 +49,13 @@ async def test_validate(folder: Path) -> None:
     assert ended.out == block("text", "validate").text
 
 
+async def test_plan(folder: Path) -> None:
+    ended = await run_shell(block("sh", "plan").text, folder, {"XMEDIAMETA_TOKEN": ""})
+    assert ended.out == block("text", "plan").text
+    assert ended.err == ""
+    assert not list((folder / "state").rglob("*.db"))
+
+
 async def test_apply(folder: Path, sandbox: Sandbox) -> None:
     ended = await run_shell(block("sh", "apply"), folder, {"XMEDIAMETA_BASE_URL": sandbox.url})
     assert ended.code == 0, ended.err
@@ -102,6 +109,11 @@ async def test_journal(folder: Path, sandbox: Sandbox) -> None:
     assert sandbox.counts.requests == 4
 
 
+async def test_template(folder: Path) -> None:
+    ended = await run_shell("exec 2>&1\n" + block("sh", "template").text, folder)
+    assert ended.out == block("text", "template").text
+
+
 async def test_formats(folder: Path) -> None:
     convert = """
 import pyarrow.csv, pyarrow.parquet, xlsxwriter
@@ -126,6 +138,7 @@ xmediameta validate - < updates.jsonl
 
 
 async def test_sandbox(folder: Path, tmp_path: Path) -> None:
+    (folder / "faults.json").write_text(block("json", "faults.json").text)
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", "exec " + block("sh", "sandbox").text, cwd=folder, env=environment(),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -135,8 +148,9 @@ async def test_sandbox(folder: Path, tmp_path: Path) -> None:
             assert process.stdout is not None
             url = (await process.stdout.readline()).decode().strip()
             env = {"XMEDIAMETA_TOKEN": "ANY", "XMEDIAMETA_BASE_URL": url}
-            ended = await run_shell(f"xmediameta set {CAT} --alt-text Cat", folder, env)
+            ended = await run_shell(f"xmediameta set {CAT} --alt-text Cat -v", folder, env)
             assert ended.code == 0, ended.err
+            assert "after attempt 2" in ended.err, "both faults of the script were met"
             script = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
             (tmp_path / "get.py").write_text(script)
             document = await run_shell(f"python get.py {url}/openapi.json", folder)

@@ -1,4 +1,4 @@
-"""The commands that look at runs: `status`, `results`, `report`. What they do is imported when they run."""
+"""The commands beside a run: those that look at one, and `template`. What they do is imported when they run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from xmediameta.applying.order import PRICE, PRICE_DATE
 
 from .options import Duration
+from .template import template_command
 
 _STATES = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
 
@@ -104,4 +105,4 @@ def report_command(run: str | None, journal: str | None, *, output: str, price: 
     return report(run, journal, output=output, price=price)
 
 
-COMMANDS = (status_command, results_command, report_command)
+COMMANDS = (status_command, results_command, report_command, template_command)
