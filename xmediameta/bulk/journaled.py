@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,9 @@ from xmediameta.problems import Problem
 
 from .rows import Row, Run, as_far_as_known, as_update
 from .source import END, Updates
+
+log: Final = logging.getLogger("xmediameta")
+_TOLD: Final = 10  # media ids that a message names
 
 
 class Recorder(Run, Protocol):
@@ -252,14 +256,28 @@ class Held:
         Args:
             error: what stopped it, if anything did.
         """
-        if self._given:
-            await self.run.flush()
-            return
         try:
-            await self.run.aclose(None if error is None else _stopped(error))
+            if self._given:
+                await self.run.flush()
+            else:
+                await self.run.aclose(None if error is None else _stopped(error))
         finally:
+            if self.run.unrecorded:
+                log.error("%s", unrecorded(self.run.unrecorded))
             if self._journal is not None:
                 await self._journal.aclose()
+
+
+def unrecorded(tasks: Sequence[Finished]) -> str:
+    """What was in flight when the journal failed (`JournalRun.unrecorded`), in words."""
+    named = ", ".join(
+        f"{task.task.update.id} ({'maybe applied' if task.maybe_applied else task.state})" for task in tasks[:_TOLD]
+    )
+    more = f" and {len(tasks) - _TOLD} more" if len(tasks) > _TOLD else ""
+    return (
+        f"{len(tasks)} updates that were in flight could not be recorded; the run sends them again when it goes on:"
+        f" media {named}{more}"
+    )
 
 
 def _incoming(updates: Updates, encode: Callable[[Update], bytes]) -> Iterable[Incoming] | AsyncIterable[Incoming]:

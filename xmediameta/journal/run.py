@@ -49,6 +49,8 @@ class JournalRun:
         requests, retries: sent for the run so far, over all its sittings since it last began anew.
         windows: tells how the windows of accounts stand, as JSON by owner; kept with each commit.
         failed: the error of the first commit that failed; nothing is recorded after it.
+        unrecorded: how tasks ended that could not be recorded any more: what was in flight when a commit failed. They
+            stay pending in the journal, so the next sitting sends them again.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class JournalRun:
         self.loaded = loaded
         self.requests, self.retries = self._before = record.requests, record.retries
         self.failed: JournalError | None = None
+        self.unrecorded: list[Finished] = []
         self.windows: Callable[[Iterable[str | None]], Mapping[str, str]] | None = None
         self._journal = journal
         self._thread = thread
@@ -209,6 +212,7 @@ class JournalRun:
                 error = self.failed = self._thread.ours(met)
             finally:
                 if error is not None:
+                    self.unrecorded += batch
                     commit.fail(error)
                 else:
                     commit.set_result(None)
@@ -231,6 +235,7 @@ class JournalRun:
         self.failed = error or JournalError("the event loop was closed before an outcome was recorded")
         if self._next_commit is not None:
             self._next_commit.fail(self.failed)
+            self.unrecorded += self._batch
             self._batch, self._next_commit = [], None
         return error
 
