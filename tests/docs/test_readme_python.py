@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.docs.readme import block, run_python, run_shell
-from xmediameta import Client, CreditsDepleted, Journal, Metadata, Sandbox, Update, apply
+from xmediameta import Client, CreditsDepleted, FileStore, Journal, Metadata, OAuth2Token, Sandbox, Update, apply
+from xmediameta.sandbox.oauth1 import OAuth1Keys
 
 CAT = "1146654567674912769"
 DOG = "1146654567674912770"
@@ -124,6 +127,58 @@ async def test_callable(sandbox: Sandbox) -> None:
     await run_python(block("python", "callable"), my_token_store=Store())
     assert asked == ["news"] * 3
     assert [received.status for received in sandbox.received] == [200, 401, 200]
+
+
+async def test_stored(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sandbox.oauth.login("news", client_id="YOUR-APP", pair=("ACCESS", "REFRESH"))
+    await run_python(block("python", "stored"), expires_at=time.time() - 1)
+    assert list(sandbox.applied) == [CAT]
+    assert (sandbox.oauth.renewals, sandbox.oauth.denied) == (1, 0)
+    kept = await FileStore(tmp_path / "accounts").load("news")
+    assert isinstance(kept, OAuth2Token)
+    assert kept.refresh_token != "REFRESH"
+
+
+async def test_database(sandbox: Sandbox) -> None:
+    given = sandbox.oauth.login("news")
+    sandbox.advance(7_201)
+
+    class Database:
+        rows: dict[str | None, dict[str, object]]
+
+        async def get(self, account: str | None) -> dict[str, object] | None:
+            return self.rows.get(account)
+
+        async def put(self, account: str | None, parts: dict[str, object]) -> None:
+            self.rows[account] = parts
+
+        @asynccontextmanager
+        async def lock(self, account: str | None) -> AsyncIterator[None]:
+            self.held = account
+            yield
+
+    database = Database()
+    first = OAuth2Token(given.access_token, given.refresh_token, client_id=given.client_id)
+    database.rows = {"news": first.as_dict()}
+    await run_python(block("python", "database"), database=database)
+    assert list(sandbox.applied) == [CAT]
+    assert database.held == "news"
+    assert database.rows["news"]["refresh_token"] != given.refresh_token
+    assert sandbox.oauth.renewals == 1
+
+
+async def test_oauth1(sandbox: Sandbox) -> None:
+    keys = OAuth1Keys(
+        consumer_key="API-KEY",
+        consumer_secret="API-SECRET",
+        access_token="ACCESS-TOKEN",
+        access_token_secret="ACCESS-TOKEN-SECRET",
+    )
+    sandbox.oauth1.login("sports", keys=keys)
+    await run_python(block("python", "oauth1"))
+    assert list(sandbox.applied) == [DOG]
+    assert sandbox.oauth1.checked == 1
 
 
 async def test_quota(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,9 +113,20 @@ class Issuer:
         """Register an app, confidential where it has a secret; from then on only registered apps are known."""
         self._apps[client_id] = None if client_secret is None else self._digest(client_secret)
 
-    def login(self, user: str = "alice", *, client_id: str = "sandbox-app", scopes: Iterable[str] = ALL) -> Tokens:
-        """A first pair for a user, as if somebody had logged in."""
-        return self._given(user, client_id, tuple(scopes))
+    def login(
+        self,
+        user: str = "alice",
+        *,
+        client_id: str = "sandbox-app",
+        scopes: Iterable[str] = ALL,
+        pair: tuple[str, str] | None = None,
+    ) -> Tokens:
+        """A first pair for a user, as if somebody had logged in.
+
+        Args:
+            pair: the access token and the refresh token, where a test wants certain ones.
+        """
+        return self._given(user, client_id, tuple(scopes), pair)
 
     def revoke(self, user: str) -> None:
         """All tokens of a user are worth nothing from now on."""
@@ -207,10 +218,10 @@ class Issuer:
         if not self.known(client_id) or (self._apps and wanted != given):
             raise Refused(401, "unauthorized_client", "Missing valid authorization header")
 
-    def _given(self, user: str, client_id: str, scopes: tuple[str, ...]) -> Tokens:
+    def _given(self, user: str, client_id: str, scopes: tuple[str, ...], pair: tuple[str, str] | None = None) -> Tokens:
         if not user or not client_id:
             raise ConfigurationError("a login needs a user and a client id")
-        access, refresh = secrets.token_urlsafe(48), secrets.token_urlsafe(48)
+        access, refresh = pair or (secrets.token_urlsafe(48), secrets.token_urlsafe(48))
         now = self._clock()
         ends = now + self._lifetime
         self._access[self._digest(access)] = _Access(user, scopes, ends)

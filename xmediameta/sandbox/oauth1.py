@@ -44,19 +44,23 @@ class Signatures:
         self.checked = 0
         self.refused: list[str] = []
 
-    def login(self, user: str = "alice") -> OAuth1Keys:
+    def login(self, user: str = "alice", *, keys: OAuth1Keys | None = None) -> OAuth1Keys:
         """Keys of a user.
+
+        Args:
+            keys: where a test wants certain ones.
 
         Raises:
             MissingExtra: signatures are checked with oauthlib.
         """
         _oauthlib("signature")
-        keys = OAuth1Keys(
-            consumer_key=secrets.token_hex(12),
-            consumer_secret=secrets.token_urlsafe(36),
-            access_token=f"{secrets.randbelow(10**18)}-{secrets.token_hex(20)}",
-            access_token_secret=secrets.token_urlsafe(34),
-        )
+        if keys is None:
+            keys = OAuth1Keys(
+                consumer_key=secrets.token_hex(12),
+                consumer_secret=secrets.token_urlsafe(36),
+                access_token=f"{secrets.randbelow(10**18)}-{secrets.token_hex(20)}",
+                access_token_secret=secrets.token_urlsafe(34),
+            )
         self._keys[keys.access_token] = (keys, self._accounts.admit(keys.access_token, None), user)
         return keys
 
