@@ -50,12 +50,12 @@ def _kind(output: str, given: TemplateKind | None) -> TemplateKind:
     if output == STDOUT:
         return given or "xlsx"
     ending = Path(output).suffix.lower().removeprefix(".")
-    named = [kind for kind in _KINDS if ending == kind]
-    if not named:
+    named: TemplateKind | None = "xlsx" if ending == "xlsx" else "csv" if ending == "csv" else None
+    if named is None:
         raise click.UsageError(f"{output}: the name must end with .xlsx or .csv, so that it can be read")
-    if given not in {None, *named}:
-        raise click.UsageError(f"{output}: the name says .{ending}, and --format says {given}")
-    return named[0]
+    if given not in {None, named}:
+        raise click.UsageError(f"{output}: the name says .{named}, and --format says {given}")
+    return named
 
 
 def _write(output: str, content: bytes) -> None:
