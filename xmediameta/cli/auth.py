@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from xmediameta.tokens.files import ENVIRONMENT, FileStore
 from xmediameta.tokens.keeper import StoredToken
 from xmediameta.tokens.oauth2 import OAuth2Token
 from xmediameta.tokens.ring import KeyringStore
+from xmediameta.tokens.stores import only_name
 
 from .looping import run_in_loop
 from .options import Connection
@@ -49,7 +50,7 @@ class Credentials(Mapping[str | None, Credential]):
     """Credentials by account; None is for updates that name no account.
 
     Those that were given for this command come first, then the accounts that are logged in. What is kept of these is
-    read when it is asked for, which is outside of a running loop, and noted as used.
+    read when it is asked for, which is outside of a running loop.
 
     Args:
         given: for this command.
@@ -81,16 +82,28 @@ class Credentials(Mapping[str | None, Credential]):
             )
         return token
 
+    def note_used(self, names: Iterable[str | None]) -> None:
+        """Note that a run takes these accounts now, for `xmediameta accounts`."""
+        run_in_loop(partial(self._note_used, [name for name in names if name not in self._given]), own=True)
+
     async def _load(self, name: str | None) -> StoredToken:
-        token = await StoredToken.load(self._store, name)
+        try:
+            token = await StoredToken.load(self._store, name)
+        except AuthError as error:
+            raise click.UsageError(error.message) from None
         if token is None:
             raise click.UsageError(f"the account {_shown(name)} was removed meanwhile; log it in again")
-        note = getattr(self._store, "note", None)
-        if note is not None:
-            with suppress(AuthError):  # for people only; where the folder cannot be written to, the run tells of it
-                async with self._store.lock(token.name):
-                    await note(token.name)
         return token
+
+    async def _note_used(self, names: list[str | None]) -> None:
+        note = getattr(self._store, "note", None)
+        if note is None:
+            return
+        for name in names:
+            kept = await only_name(self._store) if name is None else name
+            with suppress(AuthError):  # where the folder cannot be written to, a renewal will tell of it
+                async with self._store.lock(kept):
+                    await note(kept)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -111,7 +124,6 @@ def credentials(options: Connection, reporter: Reporter) -> Credentials:
     Raises:
         click.UsageError: none at all, or one that cannot be read; says what to set, and shows no part of a token.
         ConfigurationError: the base URL cannot be used.
-        AuthError: the store of accounts cannot be read.
     """
     found: dict[str | None, BearerToken] = {}
     if options.token_file is not None:
@@ -130,7 +142,10 @@ def credentials(options: Connection, reporter: Reporter) -> Credentials:
         else:
             found[name] = _from_file(shown, source, reporter)
     store = account_store()
-    names = run_in_loop(store.names, own=True)
+    try:
+        names = run_in_loop(store.names, own=True)
+    except AuthError as error:
+        raise click.UsageError(error.message) from None
     if not found and not names:
         raise click.UsageError(
             "no token: type `xmediameta login`, set XMEDIAMETA_TOKEN to a user token with the scope media.write, or "

@@ -64,6 +64,7 @@ def set_one(
         if lacking := without_credential([update.account], known):
             raise click.UsageError(lacking[0])
         used = {update.account: known[update.account]}
+        known.note_used(used)
     if options.sandbox:
         reporter.info("sending to a sandbox on this machine: nothing is sent to X")
     with reporter.log_records():
