@@ -193,6 +193,10 @@ def test_a_journal_that_can_be_written_no_more_ends_the_run(folder: Path, run: R
     assert told["applied"] + told["pending"] == 300
     # Nothing new was sent: beyond what is recorded there is only what was in flight.
     before = sandbox.counts.requests
+    lost = before - told["applied"]
+    assert f"error: {lost} updates that were in flight could not be recorded" in err
+    named = err.partition("when it goes on: media ")[2].splitlines()[0]
+    assert named.count("(applied)") == lost > 1
     assert told["requests"] == before <= told["applied"] + 8
     ran = run("apply", *options)
     assert ran.code == 0
