@@ -17,6 +17,8 @@ import pytest
 
 import xmediameta
 from tests.docs.readme import README, ROOT, block, blocks, headings, links, run_python, table, tree
+from tests.faults.every import LIMITED
+from tests.faults.test_every_fault import ENDS
 from xmediameta import Client, Limits, NotSent, Sandbox, XMediaMetaError, errors, outcomes
 from xmediameta.applying.order import PRICE
 from xmediameta.cli.app import cli
@@ -81,6 +83,23 @@ def test_numbers_of_retrying() -> None:
     policy = xmediameta.RetryPolicy()
     wait = xmediameta.wait_for_verdict()
     assert (policy.attempts, policy.max_outage, wait.base, wait.cap) == (5, 15 * 60, 0.5, 30)
+
+
+def test_what_becomes_of_an_update() -> None:
+    """Each fault that the table names ends as one run over all of them shows that it does."""
+    named: set[str] = set()
+    for what, faults, becomes in table("Retries"):
+        for fault in faults.split(", ") if faults else ():
+            ends = ENDS[fault]
+            words = "applied" if ends == 1 else "waits" if fault in LIMITED else "tried again"
+            if fault in {"last", "connection-close"}:  # whoever comes after one of them may be tried again
+                words = "tried again"
+            assert (ends if isinstance(ends, str) else words) in becomes, what
+            named.add(fault)
+    assert {end for end in map(str, ENDS.values()) if not end.isdigit()} == {
+        end for end in map(str, map(ENDS.get, named)) if not end.isdigit()
+    }, "every error that a fault ends in has a row"
+    assert len(named) > 50
 
 
 def test_outcomes() -> None:

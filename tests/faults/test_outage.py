@@ -181,6 +181,18 @@ async def test_scattered_failures_cost_retries_and_little_time(fake: Fake, share
     assert asyncio.get_running_loop().time() < 1.5 * rows / 64 * 0.1 + 5
 
 
+@pytest.mark.looptime
+async def test_a_reader_that_has_stopped_is_not_run_ahead_of(fake: Fake) -> None:
+    net = fake(lambda _now, media_id: applied(media_id))
+    async with offline(concurrency=4) as one, one.bulk(updates(2_000)) as run:
+        await asyncio.sleep(60)
+        sent = len(net.log)
+        assert 4 < sent < 1_000
+        await asyncio.sleep(3_600)
+        assert len(net.log) == sent
+        assert Counter([type(outcome) async for outcome in run]) == {Applied: 2_000}
+
+
 async def test_a_short_one_for_real() -> None:
     """503s, then refused connections, over sockets, in the middle of a run."""
     rows, seen = 1_500, 0
