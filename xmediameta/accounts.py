@@ -22,6 +22,7 @@ from .credentials import BearerToken, Credential, Secret, StoreAuth, TokenStore
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
 from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
+from .memory import owner as owner_of
 from .memory import recall, remember
 from .renewal import Renewal
 from .text import printable
@@ -160,12 +161,12 @@ class Accounts:
                 if app is not None:
                     kept[f"app:{app}"] = remember([account.group.window], now, wall)
                     windows = [window for window in windows if window is not account.group.window]
-                kept[_owner(name)] = remember(windows, now, wall)
+                kept[owner_of(name)] = remember(windows, now, wall)
         return kept
 
     def _recall(self, name: str | None, app: str | None, ledger: Ledger) -> None:
         now, wall = self._loop.time(), self.wall()
-        for owner in (_owner(name), f"app:{app}"):
+        for owner in (owner_of(name), f"app:{app}"):
             if (text := self._kept.get(owner)) is not None:
                 recall(ledger.windows, self._clock, text, now, wall)
 
@@ -361,7 +362,3 @@ class Accounts:
                 self._renewal.forget(account)
                 self._transport.drop(account.session)
                 del self._accounts[name]
-
-
-def _owner(name: str | None) -> str:
-    return "account" if name is None else f"account:{name}"

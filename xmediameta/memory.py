@@ -43,6 +43,11 @@ _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder(list[KeptWindow]).decode
 
 
+def owner(account: str | None) -> str:
+    """Under which name an account's windows are kept; that of an app is `app:NAME`."""
+    return "account" if account is None else f"account:{account}"
+
+
 def remember(windows: Iterable[Window], now: float, wall: float) -> str:
     """The windows as JSON.
 
@@ -69,14 +74,21 @@ def remember(windows: Iterable[Window], now: float, wall: float) -> str:
     return _write(kept).decode()
 
 
-def recall(windows: Iterable[Window], clock: ServerClock, text: str, now: float, wall: float) -> None:
-    """Take in what `remember` kept, for windows about which nothing is known yet; what is damaged is passed over."""
+def read_kept(text: str) -> list[KeptWindow]:
+    """What `remember` kept; nothing where it is damaged."""
     try:
-        kept = {window.name: window for window in _read(text)}
+        return _read(text)
     except msgspec.MsgspecError:
-        return
+        return []
+
+
+def recall(
+    windows: Iterable[Window], clock: ServerClock, kept: str | Iterable[KeptWindow], now: float, wall: float
+) -> None:
+    """Take in what `remember` kept, for windows about which nothing is known yet; what is damaged is passed over."""
+    named = {window.name: window for window in (read_kept(kept) if isinstance(kept, str) else kept)}
     for window in windows:
-        one = kept.get(window.name)
+        one = named.get(window.name)
         if one is not None and not window.taken and one.kept_at <= wall:
             _recall_one(window, clock, one, now, wall)
 

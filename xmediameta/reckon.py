@@ -23,6 +23,7 @@ from .clock import ServerClock
 from .errors import ConfigurationError
 from .ledger import DOCUMENTED, Ledger, Limits
 from .limits import RateLimit, WindowName
+from .memory import KeptWindow, recall
 from .permits import Ticket
 from .text import printable
 from .windows import Window
@@ -78,6 +79,8 @@ def estimate(
     latency: float = 0.25,
     price: float | Decimal = 0.005,
     deadlines: Mapping[str, Sequence[float]] | Mapping[str | None, Sequence[float]] | None = None,
+    kept: Mapping[str | None, Sequence[KeptWindow]] | None = None,
+    wall: float = 0.0,
 ) -> Estimate:
     """Reckon a piece of work before it is begun. A million updates of a few accounts take about half a second.
 
@@ -91,6 +94,8 @@ def estimate(
         price: USD a request.
         deadlines: seconds from now until which updates must be sent, for as many of an account's updates as have one;
             they go ahead of its others, the earliest first.
+        kept: windows of accounts as they stood, of which something may be spent already.
+        wall: the time now, by the clock of `kept`.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -104,7 +109,8 @@ def estimate(
     run = _Run(limits, 1 / starts_per_second if starts_per_second else 0.0, concurrency, latency)
     run.batch = 1 + sum(work.values()) // _BATCHES
     for name, updates in work.items():
-        run.add(name, updates, groups.get(name), times.get(name, ()))
+        lane = run.add(name, updates, groups.get(name), times.get(name, ()))
+        lane.stand(run.clock, (kept or {}).get(name, ()), wall)
     run.to_the_end()
     return run.result(price)
 
@@ -148,6 +154,10 @@ class _Counter:
         self._limit, self._span = assumed
         self._count = 0
         self._end = -inf
+
+    def stand(self, kept: KeptWindow, wall: float) -> None:
+        if kept.opens_at > wall and self._end < 0:
+            self._limit, self._count, self._end = kept.limit, kept.limit - kept.remaining, kept.opens_at - wall
 
     def spend(self, now: float, count: int) -> RateLimit:
         if now >= self._end:
@@ -197,6 +207,14 @@ class _Lane:
         self.since = 0.0
         self.waited: dict[WindowName, float] = {}
 
+    def stand(self, clock: ServerClock, kept: Sequence[KeptWindow], wall: float) -> None:
+        """Begin with windows of which something is spent."""
+        for one in kept:
+            for name, counter in self.counters:
+                if name == one.name:
+                    counter.stand(one, wall)
+        recall(self.ledger.windows, clock, kept, 0.0, wall)
+
     def expire(self, now: float) -> None:
         """Pass over what can no longer be sent in time."""
         late = bisect_left(self.deadlines, now, self.next_deadline) - self.next_deadline
@@ -229,7 +247,7 @@ class _Run:
         self._latency = latency
         self._busy = latency / concurrency  # for so long one request takes one of the server's places
         self._each = max(spacing, self._busy)
-        self._clock = ServerClock(0.0)
+        self.clock = ServerClock(0.0)
         self._groups: dict[str, _Group] = {}
         self._lanes: dict[str | None, _Lane] = {}
         self._ready: deque[_Lane] = deque()
@@ -238,15 +256,16 @@ class _Run:
         # (when, in which order, whose, and for an answer its ticket and what it tells)
         self._events: list[tuple[float, int, _Lane, Ticket | None, dict[WindowName, RateLimit]]] = []
 
-    def add(self, name: str | None, updates: int, app: str | None, deadlines: Sequence[float]) -> None:
+    def add(self, name: str | None, updates: int, app: str | None, deadlines: Sequence[float]) -> _Lane:
         group = self._groups.get(app) if app is not None else None
         if group is None:
-            group = _Group(self._clock, self._limits.app_24hour)
+            group = _Group(self.clock, self._limits.app_24hour)
             if app is not None:
                 self._groups[app] = group
-        ledger = Ledger(self._clock, self._limits, group.window)
+        ledger = Ledger(self.clock, self._limits, group.window)
         lane = self._lanes[name] = _Lane(ledger, group, self._limits, updates, deadlines)
         self._ready.append(lane)
+        return lane
 
     def to_the_end(self) -> None:
         events, ready, now, free_at = self._events, self._ready, 0.0, 0.0

@@ -222,7 +222,6 @@ def test_no_token(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch):
         (["a.jsonl", "--journal", "none", "--run", "x"], "--run needs a journal, and there is none (--journal none)"),
         (["-", "--retry-failed"], "--retry-failed needs a journal, and there is none (standard input without --run"),
         (["a.jsonl", "--journal", "none", "--force"], "--force needs a journal, and there is none"),
-        (["a.jsonl", "--coalesce", "last"], "--coalesce goes with --journal none"),
         (["a.jsonl", "--max-invalid", "3"], "--max-invalid goes with --skip-invalid"),
         (["a.jsonl", "--sandbox", "--base-url", "http://localhost"], "--sandbox and --base-url exclude each other"),
         (["a.jsonl", "--max-wait", "soon"], "'soon' is not a duration; write it as 90, 90s, 15m or 2h"),

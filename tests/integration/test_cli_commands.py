@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from xmediameta import __version__
-from xmediameta.cli.apply import SAMPLE
+from xmediameta.cli.opening import SAMPLE
 from xmediameta.models import Metadata
 from xmediameta.readers import Inputs, Row
 from xmediameta.sandbox import Sandbox

@@ -11,7 +11,10 @@ import pytest
 
 from xmediameta.errors import ConfigurationError
 from xmediameta.ledger import NO_LIMITS, Limits
+from xmediameta.memory import KeptWindow
 from xmediameta.reckon import Estimate, estimate
+
+NOON = 1_900_000_000.0
 
 
 def test_nothing_takes_no_time() -> None:
@@ -55,6 +58,37 @@ def test_a_24_hour_window_of_the_user_binds() -> None:
     reckoned = estimate(50, Limits(user_24hour=(17, 86_400.0)))
     assert reckoned.binding == "user-24hour"
     assert 2 * 86_400 <= reckoned.seconds <= 2 * 86_402 + 1
+
+
+def standing(remaining: int, opens_in: float, *, told: bool = True, closed: bool = False) -> KeptWindow:
+    return KeptWindow(
+        name="user-15min", limit=500, remaining=remaining, opens_at=NOON + opens_in, kept_at=NOON - 5, told=told,
+        closed=closed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("updates", "window", "seconds"),
+    [
+        (400, standing(400, 300), 0),  # all fits what is left
+        (600, standing(400, 300), 300),  # 200 wait for the next window
+        (1_200, standing(400, 300), 300 + 900),
+        (50, standing(0, 300), 300),
+        (50, standing(0, 300, closed=True), 300),  # by a 429
+        (600, standing(400, 895, told=False), 895),  # the server told nothing: counted here
+        (500, standing(0, -1), 0),  # it has ended since
+    ],
+)
+def test_a_window_may_be_partly_spent_already(updates: int, window: KeptWindow, seconds: float) -> None:
+    reckoned = estimate(updates, kept={None: [window]}, wall=NOON)
+    assert seconds <= reckoned.seconds <= seconds + 6
+    assert reckoned.binding == ("user-15min" if seconds else None)
+
+
+def test_what_another_account_has_spent_is_its_own_matter() -> None:
+    reckoned = estimate({"a": 10, "b": 10}, kept={"a": [standing(0, 300)]}, wall=NOON)
+    assert reckoned.accounts["a"].seconds > 300
+    assert reckoned.accounts["b"].seconds < 1
 
 
 def test_without_limits_the_server_alone_is_waited_for() -> None:

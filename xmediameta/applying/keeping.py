@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from xmediameta.errors import ConfigurationError
-from xmediameta.journal import Journal, RunRecord, journal_path
+from xmediameta.journal import Journal, journal_path
 from xmediameta.readers import STDIN, shown_name
 from xmediameta.settings import X_API
 
@@ -53,10 +53,6 @@ def keeping(order: Order, throw_away: Path | None = None) -> Keeping | None:
             if option:
                 raise ConfigurationError(f"{name} needs a journal, and there is none ({why})")
         return None
-    if order.coalesce is not None:
-        raise ConfigurationError(
-            "--coalesce goes with --journal none in this version: a journal sends each row in its turn"
-        )
     name = order.run_name or _name(order)
     if throw_away is not None and order.sandbox and order.journal is None:
         return Keeping(path=throw_away / "journal.db", name=name, throw_away=True)
@@ -85,16 +81,23 @@ def fingerprint(order: Order, names: tuple[str, ...]) -> str | None:
     return tag.hexdigest() if names else None
 
 
-async def known_run(kept: Keeping) -> RunRecord | None:
-    """The run as its journal has it, if that is there already; no journal is made.
+async def holds(order: Order, kept: Keeping, known: str | None) -> bool:
+    """Whether the run holds this very input already, so that it was checked before; no journal is made.
+
+    Skipped rows are told each time, so these inputs are read again.
+
+    Args:
+        known: the input's fingerprint.
 
     Raises:
         JournalError: the journal cannot be used.
     """
-    if not kept.path.is_file():
-        return None
+    if known is None or order.skip_invalid or not kept.path.is_file():
+        return False
     async with await Journal.open(kept.path) as journal:
-        return await journal.run(kept.name)
+        run = await journal.run(kept.name)
+    # Which rows were joined is a part of what is kept.
+    return run is not None and run.fingerprint == (known if order.coalesce is None else f"{known} {order.coalesce}")
 
 
 def _name(order: Order) -> str:

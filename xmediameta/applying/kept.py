@@ -13,7 +13,7 @@ from xmediameta.errors import ConfigurationError, JournalError, XMediaMetaError
 from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded, State
 from xmediameta.models import Update
 from xmediameta.outcomes import Applied
-from xmediameta.readers import Inputs, Row
+from xmediameta.readers import Inputs, Reject, Row
 from xmediameta.wire import encode
 
 from .course import Course
@@ -75,6 +75,7 @@ async def started(
         fingerprint=fingerprint,
         force=order.force,
         retry_failed=order.retry_failed,
+        coalesce=order.coalesce,
     )
 
 
@@ -154,8 +155,11 @@ async def _ended(held: JournalRun, stopped: str | None, course: Course) -> None:
         course.note_stop(error)
 
 
-def incoming(order: Order, inputs: Inputs) -> Iterator[Incoming]:
+def incoming(order: Order, inputs: Inputs, fault: Callable[[Reject], None] | None = None) -> Iterator[Incoming]:
     """The rows of an input as the journal takes them, the invalid ones that are skipped as well.
+
+    Args:
+        fault: told of what is wrong, where nothing has been checked before.
 
     Raises:
         InputChanged: a row that ends the run, though the check found none.
@@ -164,7 +168,10 @@ def incoming(order: Order, inputs: Inputs) -> Iterator[Incoming]:
         if isinstance(item, Row):
             body = encode(item.update, strict=order.strict)
             yield Incoming(update=item.update, body=body, source=item.where, passed=item.passed or None)
+            continue
+        if fault is not None:
+            fault(item)
         elif item.fatal or not order.skip_invalid:
             raise InputChanged(str(item))
-        else:
+        if not item.fatal:
             yield Incoming(update=Update(""), body=None, source=item.where, fault=(item.member, item.rule))

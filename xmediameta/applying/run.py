@@ -30,7 +30,7 @@ from .checking import Checked, changed, check, lacking
 from .course import Course, without_advice
 from .faults import InvalidInput
 from .given import SHOWN, Given, Intake, Updates
-from .keeping import Keeping, fingerprint, keeping, known_run
+from .keeping import Keeping, fingerprint, holds, keeping
 from .kept import InputChanged, incoming, left_of, send_kept, started
 from .order import PRICE, Order
 from .summary import Progress, Summary
@@ -162,7 +162,7 @@ async def _send_files(
     reading = ReadOptions(strict=order.strict, passed=order.passed, renames=order.renames, sheet=order.sheet)
     with Inputs(order.files, reading, kind=order.kind) as inputs:
         known = None if kept is None else await _elsewhere(lambda _: fingerprint(order, inputs.names))
-        if kept is None or not await _holds(order, kept, known):
+        if kept is None or not await holds(order, kept, known):
             checked = await _elsewhere(lambda stopped: _checked(order, inputs, on_invalid, stopped))
             course.counts.pending, course.invalid = checked.valid, checked.invalid
             _have(names, checked.accounts)
@@ -222,14 +222,6 @@ def _checked(
     if checked.unreadable or (most is not None and checked.invalid > most):
         raise InvalidInput(shown, checked.invalid + checked.unreadable)
     return checked
-
-
-async def _holds(order: Order, kept: Keeping, known: str | None) -> bool:
-    """Whether the run holds this very input already, so that it was checked before."""
-    if known is None or order.skip_invalid:
-        return False
-    run = await known_run(kept)
-    return run is not None and run.fingerprint == known
 
 
 def _have(names: Collection[str | None] | None, accounts: Collection[str | None]) -> None:

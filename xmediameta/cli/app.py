@@ -58,23 +58,39 @@ def cli() -> None:
     """Set metadata (alt text, warnings, restrictions) on media uploaded to X."""
 
 
+def _of_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options that `apply` and `plan` have in common: one command line does for both."""
+    account = click.option(
+        "--account",
+        type=Pair("NAME=FILE|env:VAR"),
+        multiple=True,
+        help="The token of an account that rows name: a file, or an environment variable. May be repeated.",
+    )
+    files = click.argument("files", nargs=-1, metavar="[FILE]...")
+    return files(connection(account(reading(sending(telling(command))))))
+
+
 @cli.command("apply")
-@click.argument("files", nargs=-1, metavar="[FILE]...")
-@connection
-@click.option(
-    "--account",
-    type=Pair("NAME=FILE|env:VAR"),
-    multiple=True,
-    help="The token of an account that rows name: a file, or an environment variable. May be repeated.",
-)
-@reading
-@sending
-@telling
+@_of_a_run
 def apply_command(**given: Any) -> int:
-    """Send the updates of files: JSONL or CSV, also gzipped; - is standard input.
+    """Send the updates of files: JSONL, CSV, workbooks or Parquet; - is standard input.
 
     Everything is checked before anything is sent. With --sandbox and no file, a bundled sample is sent.
     """
+    return _apply(given)
+
+
+@cli.command("plan")
+@_of_a_run
+def plan_command(**given: Any) -> int:
+    """Say what `apply` would send, what it costs and how long it takes; nothing is sent, and no journal changes.
+
+    It takes the same options as `apply`, and is the same as `apply --dry-run`.
+    """
+    return _apply(given | {"dry_run": True})
+
+
+def _apply(given: dict[str, Any]) -> int:
     if not given["files"] and not given["sandbox"]:
         raise click.UsageError("give at least one file, - for standard input, or --sandbox for a bundled sample")
     if not given["skip_invalid"]:

@@ -47,6 +47,7 @@ class ApplyOptions(Connection, frozen=True, kw_only=True):
     as_json: bool
     yes: bool
     ask_above: float
+    dry_run: bool
 
 
 class Duration(_ParamType):
@@ -160,6 +161,8 @@ sending = _with(  # What `apply` may do, and how far it may go.
         help="Write one line per row: JSONL, or CSV by suffix; - is standard output."),
     click.option("--json", "as_json", is_flag=True,
         help="Print one JSON object as the last line of standard output."),
+    click.option("--dry-run", is_flag=True,
+        help="Send nothing: say what would be sent, what that costs, how long it takes."),
     click.option("-y", "--yes", is_flag=True, help="Do not ask, whatever it costs."),
     click.option("--price", type=click.FloatRange(min=0), default=PRICE, show_default=True,
         help=f"USD a request; the default is X's price of {PRICE_DATE}."),
