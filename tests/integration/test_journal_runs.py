@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,15 @@ async def test_two_processes_send_two_runs_of_one_journal(tmp_path: Path) -> Non
         assert sandbox.counts.requests == 300
     async with await Journal.open(path) as journal:
         assert [await counts(journal, name) for name in ("one", "two")] == [{"applied": 150}] * 2
+
+
+async def test_a_doubt_is_logged_when_the_journal_is_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "xmediameta")
+    async with await Journal.open(tmp_path / "plain" / "journal.db"):
+        assert caplog.messages == []
+    async with await Journal.open(tmp_path / "Dropbox" / "journal.db"):
+        (message,) = caplog.messages
+    assert "synced with other machines (Dropbox)" in message
 
 
 # Cancelled at each step

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _TRIES: Final = 100
+_PATIENCE: Final = 0.3  # seconds; whoever looks whether a run is held reads the file for a moment
 
 
 class RunLock:
@@ -40,7 +41,7 @@ class RunLock:
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             before = self._identity()
-            db = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 db.execute("BEGIN EXCLUSIVE")
             except BaseException as error:
