@@ -210,6 +210,8 @@ class Sender:
         )
         if isinstance(verdict, RefreshToken):
             course.refreshed = True
+            step = await self._refresh(account, entry, error, course.sent_at)
+            # Only now: whoever is cancelled meanwhile leaves the update to those who share it.
             return await self._refresh(account, entry, error, course.sent_at)
         if isinstance(verdict, StopAccount | StopRun):
             self.stop(account, entry, error, group=isinstance(verdict, StopRun))
