@@ -209,10 +209,10 @@ class Sender:
             patient=bulk and self.congestion.good_at < course.began,
         )
         if isinstance(verdict, RefreshToken):
-            course.refreshed = True
             step = await self._refresh(account, entry, error, course.sent_at)
             # Only now: whoever is cancelled meanwhile leaves the update to those who share it.
-            return await self._refresh(account, entry, error, course.sent_at)
+            course.refreshed = True
+            return step
         if isinstance(verdict, StopAccount | StopRun):
             self.stop(account, entry, error, group=isinstance(verdict, StopRun))
         elif isinstance(verdict, Retry):

@@ -81,8 +81,9 @@ class Session:
                 fresh["x-transaction-id"] = blotted
                 headers = CIMultiDictProxy(fresh)
         else:
-            values, body = self._echoes.out_of_failure(*headers.values(), body=body)
-            headers = CIMultiDictProxy(CIMultiDict(zip(headers.keys(), values, strict=True)))
+            fields = list(headers.items())  # a name may come twice, and `keys()` gives it once
+            values, body = self._echoes.out_of_failure(*(value for _, value in fields), body=body)
+            headers = CIMultiDictProxy(CIMultiDict(zip((name for name, _ in fields), values, strict=True)))
         return status, headers, body
 
     def __repr__(self) -> str:
