@@ -278,7 +278,7 @@ def test_budget_of_requests(apply: Callable[..., Ran], serve: Serve, folder: Pat
     assert sandbox.counts.requests == 4
     assert (ran.json["applied"], ran.json["pending"], ran.json["total"]) == (4, 6, 10)
     assert ran.json["stopped"]["reason"] == "budget-requests"
-    assert "6 updates pending: the same command goes on with them" in ran.err
+    assert "6 updates pending: the same command goes on with them, with a higher bound" in ran.err
     assert sorted(record["outcome"] for record in records(folder / "out.jsonl")) == ["applied"] * 4 + ["pending"] * 6
 
 

@@ -189,6 +189,7 @@ def test_a_journal_that_can_be_written_no_more_ends_the_run(folder: Path, run: R
     told = summary(out)
     assert told["stopped"]["reason"] == "journal-error"
     assert "it cannot be read or written (an error of the disk, or no space left)" in err
+    assert "Run the rest once the journal can be written again." in err
     assert "Traceback" not in err
     assert told["applied"] + told["pending"] == 300
     # Nothing new was sent: beyond what is recorded there is only what was in flight.
@@ -264,7 +265,7 @@ def test_a_bound_of_waiting(folder: Path, run: Run, serve: Serve):
     assert ran.json["stopped"]["reason"] == "rate-limit-wait-too-long"
     assert ran.json["stopped"]["resume_at"] is not None
     assert (ran.json["applied"], ran.json["pending"]) == (4, 2)
-    assert "2 updates pending: the same command goes on with them" in ran.err
+    assert "2 updates pending: the same command goes on with them\n" in ran.err
     ran = run(*command, "1m")
     assert (ran.code, ran.json["applied"], sandbox.counts.requests) == (0, 6, 6)
 

@@ -35,6 +35,7 @@ _ACTIONS: Final[Mapping[type[XMediaMetaError], str]] = {
     RateLimitWaitTooLong: "Run the rest once the window is open, or with a longer --max-wait.",
     RateLimited: "Run the rest once the window is open.",
     OutageTooLong: "Run the rest once X answers again.",
+    JournalError: "Run the rest once the journal can be written again.",
     ConfigurationError: "Correct the option.",
     TransportError: "Check the network and the base URL.",
 }

@@ -102,7 +102,8 @@ def tell_end(options: ApplyOptions, course: Course, reporter: Reporter, *, local
     if course.counts.pending:
         waiting = f"{counted(course.counts.pending, 'update')} pending"
         if course.journal is not None:
-            reporter.warn(f"{waiting}: the same command goes on with them")
+            spent = course.stop is not None and course.stop.reason in {"budget-money", "budget-requests"}
+            reporter.warn(f"{waiting}: the same command goes on with them{', with a higher bound' if spent else ''}")
         else:
             where = "--results PATH" if options.results in {None, STDOUT} else printable(str(options.results), 200)
             reporter.warn(f"{waiting} ({where} tells which); without a journal the same command sends everything again")
