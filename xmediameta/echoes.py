@@ -45,9 +45,9 @@ class Echoes:
 
     def out_of_success(self, body: bytes, transaction_id: str) -> tuple[bytes, str]:
         """What is kept of a success, without the token in its usual forms: each look takes time with each answer."""
-        for form in self._needles:
-            if form in body:
-                body = body.replace(form, _BLOT.encode())
+        for needle in self._needles:
+            if needle in body:
+                body = body.replace(needle, _BLOT.encode())
         for form in self._usual:
             transaction_id = transaction_id.replace(form, _BLOT)
         return body, transaction_id
