@@ -25,8 +25,7 @@ def shown(ran: Ran) -> list[str]:
     return [*ran.out.split("\n"), *ran.err.split("\n")]
 
 
-@pytest.mark.parametrize("fault", ["400-hostile", "hostile-header"])
-@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize(("fault", "log_format"), [("400-hostile", "text"), ("hostile-header", "json")])
 def test_a_command_shows_no_control_character_of_a_server(run: Run, serve: Serve, fault: str, log_format: str) -> None:
     sandbox = serve(token=TOKEN, script={"1": ["503", fault], "2": ["ok"]})
     Path("rows.jsonl").write_text(ROW % ("1", "one") + ROW % ("2", "two"))
