@@ -112,6 +112,14 @@ async def test_retry_after(fake: Fake, headers: dict[str, str], least: float, mo
     assert least <= wait <= most
 
 
+async def test_a_failure_with_a_header_that_comes_twice() -> None:
+    data = b"HTTP/1.1 503 Busy\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 4\r\n\r\nbusy"
+    async with raw(always(data)) as server, Client(OLD, base_url=server.url, limits=None, retry=QUICK) as one:
+        with pytest.raises(ServerFault) as caught:
+            await one.create("1", CAT)
+    assert caught.value.body_excerpt == "busy"
+
+
 @pytest.mark.looptime
 async def test_a_caller_of_create_waits_no_longer_than_they_said(fake: Fake) -> None:
     net = fake(lambda _now, _id: reply(503, Retry_After="60"))

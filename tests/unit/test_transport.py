@@ -127,6 +127,14 @@ def test_a_token_is_blotted_out(status: int) -> None:
     assert "canary" not in repr(session())
 
 
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_header_that_comes_twice_stays_twice(status: int) -> None:
+    fields = [("Set-Cookie", "a=1"), ("Date", "now"), ("set-cookie", f"b={TOKEN}"), ("x-transaction-id", "1")]
+    _, told, _ = session().blotted_answer((status, CIMultiDictProxy(CIMultiDict(fields)), b""))
+    assert told.getall("set-cookie") == ["a=1", f"b={TOKEN}" if status == 200 else "b=****"]
+    assert (told["date"], told["X-Transaction-Id"], len(told)) == ("now", "1", 4)
+
+
 def test_an_answer_without_the_token_is_not_copied() -> None:
     answer = (200, CIMultiDictProxy(CIMultiDict({"a": "b"})), b'{"data": {"id": "1"}}')
     _, headers, body = session().blotted_answer(answer)
