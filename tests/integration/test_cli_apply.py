@@ -361,7 +361,7 @@ def test_accounts_have_their_own_tokens(folder: Path, run: Run, serve: Serve, mo
     assert (ran.code, sandbox.counts.requests) == (0, 4)  # nothing is left to do, so that nobody's token is missing
     ran = run("apply", "a.jsonl", "--base-url", sandbox.url, "--force", *accounts[:2])
     assert ran.code == 2
-    assert "no credential for the account press: pass --account press=FILE" in ran.err
+    assert "no credential for the account press: type `xmediameta login --account press`, or pass" in ran.err
     monkeypatch.delenv("XMEDIAMETA_TOKEN")
     ran = run("apply", "a.jsonl", "--base-url", sandbox.url, "--force", *accounts)
     assert ran.code == 2
