@@ -23,11 +23,13 @@ class RunLock:
     Args:
         journal: the journal's path, without links.
         name: of the run.
+        patience: seconds for which `acquire` waits, and holds up its thread.
     """
 
-    def __init__(self, journal: Path, name: str) -> None:
+    def __init__(self, journal: Path, name: str, *, patience: float = _PATIENCE) -> None:
         tag = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         self.path = journal.with_name(f"{journal.name}-{tag}.lock")
+        self._patience = patience
         self._db: sqlite3.Connection | None = None
 
     def acquire(self) -> bool:
@@ -36,18 +38,22 @@ class RunLock:
         Raises:
             sqlite3.Error, OSError: the lock's file cannot be used.
         """
-        for _ in range(_TRIES):
+        for tries_left in reversed(range(_TRIES)):
             # Only a file of our own making is opened by hand: to close one that SQLite has open drops its locks.
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             before = self._identity()
-            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
             try:
                 db.execute("BEGIN EXCLUSIVE")
             except BaseException as error:
                 db.close()
-                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.OperationalError) else None
+                if code == sqlite3.SQLITE_BUSY:
                     return False
+                # SQLite finds its file gone (SQLITE_IOERR_FSTAT) where the last holder removes it at this moment.
+                if code == sqlite3.SQLITE_IOERR and tries_left:
+                    continue
                 raise
             # The last holder may have removed the file between its opening and its locking.
             if before is not None and before == self._identity():

@@ -28,7 +28,7 @@ async def held(path: Path, patience: float = _PATIENCE) -> AsyncGenerator[None]:
         RefreshFailed: another process has held it for too long.
         AuthError: the lock's file cannot be used.
     """
-    lock = RunLock(path, "refresh")
+    lock = RunLock(path, "refresh", patience=0.0)
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     pause = _LEAST
