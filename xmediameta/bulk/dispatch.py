@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
 
 from xmediameta.coalesce import Entry
-from xmediameta.errors import BudgetReached, XMediaMetaError
+from xmediameta.errors import BudgetReached, JournalError, XMediaMetaError
 from xmediameta.ledger import Ticket
 from xmediameta.outcomes import Reason
 from xmediameta.sender import Sender
@@ -47,7 +48,8 @@ class Dispatch:
     """Picks, sends, tries again and gives up, for one run.
 
     Args:
-        recorded: waits until what has ended is recorded; a request counts as in flight until then.
+        recording: gives what is done once all that has ended is recorded, or None where it is; a request counts as in
+            flight until then.
 
     Attributes:
         requests, retries: sent so far.
@@ -58,7 +60,7 @@ class Dispatch:
     """
 
     __slots__ = (
-        "_delayed", "_endings", "_loop", "_options", "_pause", "_queues", "_recorded", "_run", "_sender", "_wall",
+        "_delayed", "_endings", "_loop", "_options", "_pause", "_queues", "_recording", "_run", "_sender", "_wall",
         "before", "dated", "hungry", "in_flight", "requests", "retries",
     )  # fmt: skip
 
@@ -69,10 +71,10 @@ class Dispatch:
         queues: Queues,
         endings: Endings,
         options: Options,
-        recorded: Callable[[], Awaitable[None]] | None = None,
+        recording: Callable[[], asyncio.Future[None] | None] | None = None,
     ) -> None:
         self._run = run
-        self._recorded = recorded
+        self._recording = recording
         self._sender = sender
         self._loop = sender.loop
         self._wall: Callable[[], float] = sender.accounts.wall
@@ -209,8 +211,9 @@ class Dispatch:
                 verdict, result = await sender.step(account, entry, result, bulk=True)
                 settled = True
                 self._act(queue, entry, result, verdict)
-            if self._recorded is not None:
-                await self._recorded()
+            if self._recording is not None and (recording := self._recording()) is not None:
+                with suppress(JournalError):  # the run is told of it otherwise
+                    await recording
         finally:
             self.in_flight -= 1
             queue.busy -= 1

@@ -52,8 +52,8 @@ class Engine:
 
     __slots__ = (
         "_crew", "_deadline", "_drawing", "_encode", "_endings", "_finished", "_held", "_led", "_loop", "_options",
-        "_queues", "_recording", "_sender", "_source", "_urgent", "dispatch", "done", "shelf", "stopped_by",
-        "taken",
+        "_queues", "_recording", "_sender", "_source", "_unrecorded", "_urgent", "dispatch", "done", "shelf",
+        "stopped_by", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,8 @@ class Engine:
         self._finished = finished
         self._encode = partial(encode, strict=options.strict)
         self._held = held
-        self._recording: asyncio.Future[None] | None = None
+        self._recording: asyncio.Future[None] | None = None  # the newest commit that is not done
+        self._unrecorded: list[Outcome] | None = None  # what is told once it is
         self._led: deque[Entry] = deque()
         self._crew = Crew(self._work, options.concurrency + _BESIDE, self._defect)
         self.shelf = Shelf(max(_UNREAD * options.concurrency, _LEAST_UNREAD), self._crew.call_one)
@@ -84,7 +85,7 @@ class Engine:
         )
         self._endings = Endings(self, sender, self.shelf, self._encode, self._told)
         self.dispatch = Dispatch(
-            self, sender, self._queues, self._endings, options, None if held is None else self._recorded
+            self, sender, self._queues, self._endings, options, None if held is None else self._being_recorded
         )
         if held is not None:
             self.dispatch.before = held.requests
@@ -171,25 +172,31 @@ class Engine:
         held = self._held
         if finished is not None and held is not None:
             held.count(self.dispatch.requests, self.dispatch.retries)
-            self._recording = held.finish(finished)
-        if self._recording is None:
+            recording = held.finish(finished)
+            if recording is not self._recording:
+                self._recording, self._unrecorded = recording, []
+                recording.add_done_callback(partial(self._tell_recorded, self._unrecorded))
+        if self._unrecorded is None:
             self.deliver(outcome)
         else:
-            self._recording.add_done_callback(partial(self._tell_recorded, outcome))
+            self._unrecorded.append(outcome)
 
     def unsure(self, task: Drawn) -> None:
         """A task was sent, and how it ended is not known."""
         if self._held is not None:
             self._held.unsure(task)
 
-    def _tell_recorded(self, outcome: Outcome, recording: asyncio.Future[None]) -> None:
+    def _tell_recorded(self, outcomes: list[Outcome], recording: asyncio.Future[None]) -> None:
         if not recording.cancelled() and (error := recording.exception()) is not None:
             self.halt(error, "run_stopped")
-        self.deliver(outcome)
+        if self._recording is recording:
+            self._recording = self._unrecorded = None
+        for outcome in outcomes:
+            self.deliver(outcome)
 
-    async def _recorded(self) -> None:
-        if self._recording is not None and not self._recording.done():
-            await asyncio.wait((self._recording,))
+    def _being_recorded(self) -> asyncio.Future[None] | None:
+        recording = self._recording
+        return None if recording is None or recording.done() else recording
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -224,7 +231,10 @@ class Engine:
 
     async def _draw(self) -> None:
         """Take one more update from the iterable, and put it in its lane."""
-        given = await self._source.draw()
+        source = self._source
+        given: object = source.at_once() if isinstance(source, JournalSource) else None
+        if given is None:
+            given = await source.draw()
         if given is END:
             if self._source.error is not None:
                 self.halt(self._source.error, "run_stopped")

@@ -103,6 +103,15 @@ class JournalSource:
         """Whether there may be something for an account that can be sent for."""
         return self._tell_settled or self._run.has_work(self._away)
 
+    def at_once(self) -> Drawn | None:
+        """A task, where one is at hand; else `draw` tells what there is."""
+        if self._tell_settled or self.given_up:
+            return None
+        try:
+            return self._run.take(self._away)
+        except XMediaMetaError:
+            return None
+
     async def draw(self) -> object:
         """A task, the outcome of a row that needs no request, None for nothing now, or `END`."""
         self.busy = True

@@ -37,6 +37,7 @@ _HEADER: Final = 100
 # A whole check reads the whole file, about a second per gigabyte; a larger file is checked where it is used.
 _CHECKED: Final = 64 << 20
 _BATCH: Final = 5_000
+_STATEMENTS: Final = 300  # kept compiled: outcomes are recorded with one for each number of rows
 _STEPS: Final = 200_000  # of SQLite's machine, between two looks at whether to go on
 
 _opening: Final = threading.Lock()
@@ -98,6 +99,7 @@ class JournalFile:
                     isolation_level=None,
                     timeout=_PATIENCE,
                     check_same_thread=False,
+                    cached_statements=_STATEMENTS,
                     uri=True,  # for what is attached; an absolute path is none
                 )
             except (sqlite3.Error, OSError) as error:

@@ -93,6 +93,15 @@ class JournalRun:
                 return True
         return False
 
+    def take(self, avoid: Collection[str | None]) -> Drawn | None:
+        """As `draw`, of what was fetched already: None where `draw` may have to wait, too.
+
+        Raises:
+            JournalError: nothing can be recorded any more, or the run was let go.
+        """
+        shelf = self._found(avoid)
+        return None if shelf is None or not shelf.tasks else self._take(shelf)
+
     async def draw(self, avoid: Collection[str | None]) -> Drawn | None:
         """The next task of an account that is not to be avoided, in turn; None where there is none.
 
@@ -103,16 +112,11 @@ class JournalRun:
             JournalError: nothing can be recorded any more, the run was let go, or its tasks cannot be read.
         """
         while True:
-            self._check()
-            shelf = self._next(avoid)
+            shelf = self._found(avoid)
             if shelf is None:
                 return None
             if shelf.tasks:
-                task = shelf.tasks.popleft()
-                self._drawn[task.seq] = task
-                if len(shelf.tasks) <= self._size // 4:
-                    self._fetch(shelf)
-                return task
+                return self._take(shelf)
             self._fetch(shelf)
             if shelf.fetch is not None:
                 await asyncio.wait((shelf.fetch,))
@@ -123,6 +127,17 @@ class JournalRun:
     async def settled(self) -> AsyncIterable[TaskRecord]:
         """The rows that need no request: unchanged, ended in an earlier sitting, or invalid."""
         return await self._journal.results(self.record, _ENDED)
+
+    def _take(self, shelf: _Shelf) -> Drawn:
+        task = shelf.tasks.popleft()
+        self._drawn[task.seq] = task
+        if len(shelf.tasks) <= self._size // 4:
+            self._fetch(shelf)
+        return task
+
+    def _found(self, avoid: Collection[str | None]) -> _Shelf | None:
+        self._check()
+        return self._next(avoid)
 
     def _next(self, avoid: Collection[str | None]) -> _Shelf | None:
         """The next shelf in turn that has tasks, else one that may have some."""

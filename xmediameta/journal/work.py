@@ -9,6 +9,7 @@ away by anything but a success: its holder was killed, or is another run that is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -37,20 +38,22 @@ _LATER: Final = (
     f" {_WAITING} ORDER BY task.due, task.task LIMIT :most"
 )
 # Of the account whose undated rows are in no index; digest IS NULL: an invalid row, which has an outcome too.
+# Batches come as one text, and go in one statement: SQLite lets go of the interpreter for each step, and a busy loop is
+# slow to give it back. (Not so rows with times, which would lose their last digits in a text.)
 _PLAIN: Final = (
-    f"{_COLUMNS} WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
-    f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most"
+    "SELECT json_group_array(json_array(task, media_id, body, hex(digest), ref, last, unsure)) FROM ("  # noqa: S608
+    " SELECT task.task, task.media_id, task.body, task.digest, task.ref, task.last, sent.unsure"
+    " FROM task LEFT JOIN outcome ON outcome.task = task.task"
+    " LEFT JOIN sent ON sent.account = task.account AND sent.media_id = task.media_id"
+    " WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
+    f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most)"
 )
-# A batch comes as one text: SQLite lets go of the interpreter for each step, and a busy loop is slow to give it back.
-_APPLIED: Final = (
-    "INSERT OR REPLACE INTO outcome (state, task, settled_at, attempts, transaction_id)"
-    " SELECT 'applied', json_extract(value, '$[0]'), :when, json_extract(value, '$[1]'), json_extract(value, '$[2]')"
-    " FROM json_each(:batch)"
-)
-_SENT: Final = (
-    "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure)"
-    " SELECT account, media_id, digest, :when, json_extract(value, '$[3]')"
-    " FROM json_each(:batch) CROSS JOIN task ON task.task = json_extract(value, '$[0]')"
+_APPLIED: Final = "INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id) VALUES "
+_APPLIED_ROW: Final = "(?, 'applied', ?, ?, ?)"
+_SENT: Final = "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure) VALUES "
+_SENT_ROW: Final = "(?, ?, ?, ?, ?)"
+_AT_ONCE: Final = (
+    100  # rows in one statement, each number of them a statement that is kept; SQLite 3.31 binds 999 values
 )
 _FINISH: Final = (
     "INSERT OR REPLACE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
@@ -70,7 +73,8 @@ _KEEP_QUOTA: Final = (
     " ON CONFLICT DO UPDATE SET windows = excluded.windows"
 )
 
-_write: Final = msgspec.json.Encoder().encode
+_Plain = tuple[int, str, str, str, str | int | None, int | None, int | None]
+_read_plain: Final = msgspec.json.Decoder(list[_Plain]).decode
 _NO_WINDOWS: Final[Mapping[str, str]] = {}
 _Key = tuple[int, str]
 
@@ -125,7 +129,8 @@ class Work:
             windows: how the windows stand, as JSON by owner.
         """
         when, base, sitting = now_text(), first(self._record.load), self._record.sitting
-        applied: list[tuple[Any, ...]] = []
+        applied: list[Any] = []
+        sent: list[Any] = []
         others: list[tuple[Any, ...]] = []
         leading: list[tuple[int]] = []
         sure: list[tuple[Any, ...]] = []
@@ -135,13 +140,11 @@ class Work:
             number = base + task.seq
             if task.followers:
                 leading.append((number,))
-            if f.state == "applied" and not self._out and not doubtful:  # nearly always
-                applied.append((number, f.attempts, f.transaction_id, SURE))
-                continue
             key = self._accounts[task.update.account or ""], task.update.id
-            alone = self._back(key)
+            alone = not self._out or self._back(key)
             if f.state == "applied":
-                applied.append((number, f.attempts, f.transaction_id, SURE if alone else sitting))
+                applied += number, when, f.attempts, f.transaction_id
+                sent += *key, task.digest, when, SURE if alone else sitting
                 doubtful.discard(key)  # a success settles what was unsure before
                 continue
             if f.state != "pending":
@@ -151,13 +154,13 @@ class Work:
             elif alone:
                 sure.append((SURE, *key, sitting))
         with self._file.transaction() as db:
-            if applied:
-                values = {"when": when, "batch": _write(applied).decode()}
-                db.execute(_APPLIED, values)
-                db.execute(_SENT, values)
-            for statement, rows in ((_FINISH, others), (_FOLLOW, leading), (_MARK, sure), (_DOUBT, doubtful)):
-                if rows:
-                    db.executemany(statement, rows)
+            for start in range(0, len(applied) // 4, _AT_ONCE):
+                rows = min(_AT_ONCE, len(applied) // 4 - start)
+                db.execute(_many(_APPLIED, _APPLIED_ROW, rows), applied[4 * start : 4 * (start + rows)])
+                db.execute(_many(_SENT, _SENT_ROW, rows), sent[5 * start : 5 * (start + rows)])
+            for statement, changes in ((_FINISH, others), (_FOLLOW, leading), (_MARK, sure), (_DOUBT, doubtful)):
+                if changes:
+                    db.executemany(statement, changes)
             if windows:
                 db.executemany(_KEEP_QUOTA, [(owner, text, self._record.run) for owner, text in windows.items()])
             self._count(requests, retries)
@@ -197,7 +200,15 @@ class Work:
         if len(rows) < most and account == self._plain:
             if due < NEVER:
                 values["after"] = first(load) - 1
-            rows += self._file.db.execute(_PLAIN, values | {"most": most - len(rows)}).fetchall()
+            told = self._file.db.execute(_PLAIN, values | {"most": most - len(rows)}).fetchone()[0]
+            try:
+                plain = _read_plain(told)
+            except msgspec.MsgspecError as error:
+                raise self._unreadable(f"a row of the run {printable(self._record.name)!r}", error) from error
+            rows += [
+                (task, None, media_id, body.encode(), bytes.fromhex(hashed), ref, None, last, unsure)
+                for task, media_id, body, hashed, ref, last, unsure in plain
+            ]
         return rows
 
     def _drawn(self, name: str, row: tuple[Any, ...]) -> Drawn:
@@ -205,10 +216,8 @@ class Work:
         try:
             wire = decode_update(body, strict=False)
         except InvalidUpdate as error:
-            raise JournalError(
-                f"the journal {printable(str(self._file.path))}: row {seq_of(number)} of the run"
-                f" {printable(self._record.name)!r} holds a request that cannot be read: {error}"
-            ) from error
+            which = f"row {seq_of(number)} of the run {printable(self._record.name)!r}"
+            raise self._unreadable(which, error) from error
         account = name or None
         if last is None:
             update = wire
@@ -222,6 +231,10 @@ class Work:
         followers = tuple(Update(wire.id, wire.metadata, account, other, send_before) for other, _ in others)
         update = Update(wire.id, wire.metadata, account, ref, send_before)
         return Drawn(seq_of(number), update, body, hashed, NEVER if due is None else due, followers)
+
+    def _unreadable(self, which: str, error: Exception) -> JournalError:
+        shown = printable(str(self._file.path))
+        return JournalError(f"the journal {shown}: {which} holds a request that cannot be read: {error}")
 
     def _followers(self, leader: int) -> list[tuple[Any, float | None]]:
         return self._file.db.execute(
@@ -245,3 +258,9 @@ class Work:
         self._file.db.execute(
             "UPDATE run SET requests = ?, retries = ? WHERE run = ?", (requests, retries, self._record.run)
         )
+
+
+@cache
+def _many(statement: str, row: str, rows: int) -> str:
+    """An INSERT of so many rows."""
+    return statement + ", ".join([row] * rows)

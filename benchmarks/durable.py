@@ -1,0 +1,154 @@
+"""`bulk` with a journal against `bulk` without one, in pairs, and the memory of a long run.
+
+    python -m benchmarks.durable [--updates 20000] [--rounds 5] [--concurrency 64] [--folder DIR] [--profile PATH]
+    python -m benchmarks.durable --memory [--updates 1000000]
+
+The server is a small one in a process of its own that knows no limits. A round is both ways one after the other, the
+first of them in turn; each starts with a new journal, and its time is that of the whole block, loading included. Of the
+ratios of the rounds the median is told: of the updates a second, and of the CPU time of the client's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from msgspec import Struct
+
+from xmediameta import Applied, Client, Metadata, Update
+
+FIRST = 1146654567674912769
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Wed, 01 Jul 2026 00:00:00 GMT\r\n"
+    b"x-transaction-id: 5f0c7ab1d93e4c02\r\nContent-Length: "
+)
+
+
+class Answering(asyncio.Protocol):
+    """Answers each request, which comes whole, or its head and its body in two pieces, with its own id."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.kept += data
+        _, separator, body = self.kept.partition(b"\r\n\r\n")
+        if not separator or not body.endswith(b"}}}"):
+            return
+        self.kept = b""
+        began = body.index(b'"id":"') + 6
+        answer = b'{"data":{"id":"%s","associated_metadata":{}}}' % body[began : body.index(b'"', began)]
+        self.transport.write(HEAD + str(len(answer)).encode() + b"\r\n\r\n" + answer)
+
+
+def serve(told: Connection) -> None:
+    """Be the server, until killed."""
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+class Took(Struct, frozen=True):
+    """One way of a round."""
+
+    seconds: float
+    cpu: float
+
+
+def updates(count: int) -> Iterator[Update]:
+    for number in range(count):
+        yield Update(
+            str(FIRST + number),
+            Metadata.of(alt_text=f"Picture {number}, seen from the left side of the road at night, in the rain"),
+            ref=number,
+        )
+
+
+async def send(url: str, count: int, concurrency: int, journal: Path | None) -> Took:
+    """One way: from before the block to after it."""
+    async with Client("token", base_url=url, pace=None, limits=None, concurrency=concurrency) as client:
+        kept = {} if journal is None else {"journal": journal, "run": "benchmark"}
+        clock, cpu, applied = time.perf_counter(), time.process_time(), 0
+        async with client.bulk(updates(count), **kept) as run:  # type: ignore[arg-type]
+            async for outcome in run:
+                applied += isinstance(outcome, Applied)
+        took = Took(time.perf_counter() - clock, time.process_time() - cpu)
+    if applied != count:
+        raise SystemExit(f"{applied} of {count} applied")
+    return took
+
+
+def pairs(url: str, given: argparse.Namespace, folder: Path) -> None:
+    print(
+        f"{given.updates:,} updates, concurrency {given.concurrency}; updates a second, and CPU us of the client each"
+    )
+    print(f"{'':8}{'without':>18}{'with':>18}{'ratio':>9}{'CPU ratio':>11}")
+    ratios: list[float] = []
+    cpu_ratios: list[float] = []
+    asyncio.run(send(url, 2_000, given.concurrency, folder / "warm.db"))
+    for nth in range(given.rounds):
+        took: dict[bool, Took] = {}
+        for kept in (False, True) if nth % 2 else (True, False):
+            path = folder / f"{nth}.db" if kept else None
+            took[kept] = asyncio.run(send(url, given.updates, given.concurrency, path))
+        plain, with_journal = took[False], took[True]
+        ratios.append(plain.seconds / with_journal.seconds)
+        cpu_ratios.append(plain.cpu / with_journal.cpu)
+        shown = "".join(
+            f"{given.updates / one.seconds:11,.0f}{one.cpu / given.updates * 1e6:7.0f}" for one in (plain, with_journal)
+        )
+        print(f"round {nth + 1:<2}{shown}{ratios[-1]:9.3f}{cpu_ratios[-1]:11.3f}", flush=True)
+    print(f"median{'':38}{statistics.median(ratios):9.3f}{statistics.median(cpu_ratios):11.3f}")
+
+
+def memory(url: str, given: argparse.Namespace, folder: Path) -> None:
+    took = asyncio.run(send(url, given.updates, given.concurrency, folder / "journal.db"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{given.updates:,} updates with a journal: {took.seconds:,.0f} s, peak of resident memory {peak:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="bulk with a journal against bulk without one")
+    parser.add_argument("--updates", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--folder", type=Path, help="where journals lie, instead of the folder for temporary files")
+    parser.add_argument("--memory", action="store_true", help="one run with a journal, and its peak of memory")
+    parser.add_argument("--profile", type=Path, help="write a profile of one run with a journal instead")
+    given = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    server = spawn.Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{ours.recv()}"
+    try:
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            if given.profile is not None:
+                with cProfile.Profile() as profile:
+                    asyncio.run(send(url, given.updates, given.concurrency, Path(folder) / "journal.db"))
+                profile.dump_stats(given.profile)
+            else:
+                (memory if given.memory else pairs)(url, given, Path(folder))
+    finally:
+        server.kill()
+
+
+if __name__ == "__main__":
+    main()
