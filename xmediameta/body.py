@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
@@ -13,25 +14,30 @@ MOST_BYTES: Final = 1 << 20
 _WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes:
-    """The body as far as 1 MiB. A longer one is an error of a success; of a failure its status says enough."""
-    length = response.content_length
-    if length is not None and length <= MOST_BYTES:
-        body, whole = await response.read(), True
-    elif length is not None and response.ok:
+async def read_body(status: int, headers: Mapping[str, str], content: aiohttp.StreamReader) -> bytes:
+    """The body as far as 1 MiB. A longer one is an error of a success; of a failure its status says enough.
+
+    Args:
+        status, headers: of the answer.
+        content: its body, of which the rest is left unread where it is too long.
+
+    Raises:
+        ProtocolViolation: a success with more than that.
+    """
+    told = headers.get("Content-Length")  # aiohttp's parser takes nothing but digits
+    if told is not None and int(told) <= MOST_BYTES:
+        # What came in one piece with the head, nearly always, is there.
+        body, whole = content.read_nowait() if content.is_eof() else await content.read(), True
+    elif told is not None and status < 400:
         body, whole = b"", False
     else:
-        body, whole = await _beginning(response.content)
-    encoding = response.headers.get("Content-Encoding")
+        body, whole = await _beginning(content)
+    encoding = headers.get("Content-Encoding")
     if encoding is not None:  # although none was asked for
         body, inflated = _inflated(body, encoding)
         whole = whole and inflated
-    if whole:
-        response.release()
-        return body
-    if response.ok:
-        raise ProtocolViolation(f"the body of a {response.status} is larger than 1 MiB", maybe_applied=True)
-    response.close()
+    if not whole and status < 400:
+        raise ProtocolViolation(f"the body of a {status} is larger than 1 MiB", maybe_applied=True)
     return body
 
 

@@ -21,6 +21,7 @@ HEADER_STEMS: Final[dict[WindowName, str]] = {
 _HEADERS: Final[dict[WindowName, tuple[str, str, str]]] = {
     name: (f"{stem}limit", f"{stem}remaining", f"{stem}reset") for name, stem in HEADER_STEMS.items()
 }
+_ABSENT: Final = (None, None, None)
 _MOST_DIGITS: Final = 16
 # A reset above this is in milliseconds: as seconds it would lie beyond the year 5000.
 _MILLISECONDS_FROM: Final = 100_000_000_000
@@ -43,9 +44,11 @@ class RateLimit(Struct, frozen=True, gc=False):
     def from_headers(cls, headers: Mapping[str, str], name: WindowName) -> RateLimit | None:
         """The window `name`, or None where none of its headers can be read. `headers` must ignore case."""
         limit_header, remaining_header, reset_header = _HEADERS[name]
-        remaining = _whole(headers.get(remaining_header))
-        limit = _whole(headers.get(limit_header))
-        reset = _whole(headers.get(reset_header))
+        get = headers.get
+        texts = get(limit_header), get(remaining_header), get(reset_header)
+        if texts == _ABSENT:  # as most answers have it of one window or another
+            return None
+        limit, remaining, reset = map(_whole, texts)
         if remaining is None and limit is None and reset is None:
             return None
         if reset is not None and reset >= _MILLISECONDS_FROM:
@@ -76,6 +79,7 @@ def read_windows(headers: Mapping[str, str]) -> dict[WindowName, RateLimit]:
 def _whole(text: str | None) -> int | None:
     if text is None:
         return None
-    text = text.strip()
+    if not text.isdigit():
+        text = text.strip()
     # str.isdigit() takes superscripts and other scripts' digits too, hence the ASCII check.
     return int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None

@@ -1,0 +1,91 @@
+"""The fast lane: when it is taken, and that it sends what `ClientSession` sends. CI runs the fault tests on either."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from multidict import CIMultiDict
+from yarl import URL
+
+from xmediameta.lane import TESTED, Lane, offered
+from xmediameta.transport import Transport
+
+from .raw import BODY, TOKEN, always, raw, success, transport
+
+
+@pytest.fixture(params=["lane", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XMEDIAMETA_PLAIN_HTTP", "1" if request.param == "plain" else "")
+    if request.param == "lane" and not offered():
+        pytest.skip("this aiohttp is not one that the lane was tested with")
+    return str(request.param)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [(f"{TESTED[0]}0", True), (f"{TESTED[0]}27", True), ("3.9.0", False), ("4.0.0", False), ("3.140.0", False)],
+)
+def test_it_is_offered_for_versions_that_it_was_tested_with(
+    version: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+    monkeypatch.setattr(aiohttp, "__version__", version)
+    assert offered() is expected
+    monkeypatch.setenv("XMEDIAMETA_PLAIN_HTTP", "1")
+    assert not offered()
+
+
+async def test_an_aiohttp_that_it_was_not_tested_with_takes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+    monkeypatch.setattr(aiohttp, "__version__", "9.9.9")
+    async with raw(always(success())) as server, transport(server.url) as (sending, session):
+        assert sending._lane is None
+        assert (await sending.post(session, BODY))[0] == 200
+
+
+async def test_a_proxy_takes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    made = Transport("http://api.x.example", timeout=5.0, trust_env=True)
+    assert made.proxy is not None
+    assert made._lane is None
+    await made.close()
+
+
+async def test_both_send_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line by line, but for the order of the headers."""
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+    async with raw(always(success())) as server:
+        for plain in ("", "1"):
+            monkeypatch.setenv("XMEDIAMETA_PLAIN_HTTP", plain)
+            async with transport(server.url) as (sending, session):
+                await sending.post(session, BODY)
+        for request in server.requests:
+            head, _, body = request.partition(b"\r\n\r\n")
+            line, *fields = head.decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+            seen.append((line, headers, body))
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    assert seen[0][0] == "POST /2/media/metadata HTTP/1.1"
+    assert seen[0][1]["authorization"] == f"Bearer {TOKEN}"
+
+
+async def test_connections_are_kept(way: str) -> None:
+    async with raw(always(success())) as server, transport(server.url) as (sending, session):
+        assert (sending._lane is None) == (way == "plain")
+        for _ in range(20):
+            await sending.post(session, BODY)
+        assert server.connections == 1
+
+
+async def test_a_header_that_would_end_early() -> None:
+    async with aiohttp.TCPConnector() as connector:
+        lane = Lane(connector, URL("http://localhost/2/media/metadata"))
+        for value in ("a\r\nX-Evil: 1", "a\n", "\rb"):
+            with pytest.raises(ValueError, match="line break"):
+                lane.head(CIMultiDict({"Authorization": value}))
+        head = lane.head(CIMultiDict({"Authorization": f"Bearer {TOKEN}"}))
+        assert TOKEN.encode() in head
+        assert TOKEN not in repr(head)
