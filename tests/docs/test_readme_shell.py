@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.readme import ROOT, block, environment, run_shell, table
+from tests.integration.browsing import free_port
 from xmediameta import Sandbox
 
 CAT = "1146654567674912769"
@@ -77,6 +78,36 @@ async def test_apply(folder: Path, sandbox: Sandbox) -> None:
         },
         {"sensitive_media_warning": {"adult_content": True}},
     ]
+
+
+async def test_login(folder: Path, sandbox: Sandbox) -> None:
+    """In the place of the browser stands a program that logs in as whom the test says."""
+    (folder / "users").write_text("news\nsports\n")
+    (folder / "browser.py").write_text(
+        "import pathlib, sys\nfrom tests.integration.browsing import decided, visited\n"
+        "users = pathlib.Path('users')\nuser, *others = users.read_text().split()\n"
+        "users.write_text(' '.join(others))\nassert visited(decided(sys.argv[1], user))[0] == 200\n"
+    )
+    env = {
+        "XMEDIAMETA_BASE_URL": sandbox.url,
+        "XMEDIAMETA_CLIENT_ID": "the-app",
+        "XMEDIAMETA_LOGIN_PORT": str(free_port()),
+        "BROWSER": f"{sys.executable} browser.py %s",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "120",
+    }
+    ended = await run_shell(block("sh", "login"), folder, env)
+    assert ended.code == 0, ended.err
+    assert in_hours(ended.out) == in_hours(block("text", "login").text)
+    assert set(sandbox.applied) == {CAT, DOG}
+    assert len({received.token for received in sandbox.received if received.id in {CAT, DOG}}) == 2
+    kept = list((folder / "state" / "xmediameta" / "accounts").glob("*.json"))
+    assert [path.stat().st_mode & 0o777 for path in kept] == [0o600, 0o600]
+
+
+def in_hours(text: str) -> list[str]:
+    """The lines without the time that a token has left, nor the spaces that end them."""
+    return [re.sub(r"in [12]:\d\d:\d\d", "in _", line).rstrip() for line in text.splitlines()]
 
 
 async def test_apply_sandbox(folder: Path) -> None:

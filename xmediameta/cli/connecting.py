@@ -22,9 +22,10 @@ from .options import X_API, Duration, telling
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
+    envvar="XMEDIAMETA_LOGIN_PORT",
     default=8778,
     show_default=True,
-    help="Where the browser comes back to; part of the callback URL.",
+    help="Where the browser comes back to, a part of the callback URL; or XMEDIAMETA_LOGIN_PORT.",
 )
 @click.option("--wait", "patience", type=Duration(), default=600.0, show_default="10m", help="For the browser.")
 @click.option(
