@@ -97,6 +97,11 @@ def encode(update: Update, *, strict: bool = True) -> bytes:
     raise InvalidUpdate(*explain(fault, None, Update))
 
 
+def encode_checked(update: Update) -> bytes:
+    """The request body of an update as a reader made it: of what was checked already, in a third of the time."""
+    return _write(_Body(update.id, update.metadata))
+
+
 def decipher(status: int, headers: Mapping[str, str], body: bytes, *, media_id: str) -> Reply | ProblemError:
     """What an answer says. Never raises, for any answer.
 

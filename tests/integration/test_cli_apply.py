@@ -457,3 +457,20 @@ def test_uvloop_is_not_needed(apply: Callable[..., Ran], serve: Serve, monkeypat
     monkeypatch.setattr(asyncio, "new_event_loop", lambda make=asyncio.new_event_loop: made.append(make()) or made[-1])
     assert apply(serve(), rows(2)).code == 0
     assert made
+
+
+def test_an_input_that_its_run_holds_already_is_not_checked_again(
+    apply: Callable[..., Ran], serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checked = apply_module.check
+    seen: list[object] = []
+    monkeypatch.setattr(apply_module, "check", lambda *args, **options: seen.append(args) or checked(*args, **options))
+    sandbox = serve()
+    assert apply(sandbox, rows(4), "--max-requests", "2").code == 3
+    assert apply(sandbox, rows(4)).code == 0
+    assert (len(seen), sandbox.counts.requests) == (1, 4)
+    # Rows that are skipped are told each time, and a changed input is another one.
+    assert apply(sandbox, rows(4) + "{\n", "--skip-invalid").code == 1
+    assert apply(sandbox, rows(4) + "{\n", "--skip-invalid").code == 1
+    assert apply(sandbox, rows(5)).code == 0
+    assert (len(seen), sandbox.counts.requests) == (4, 5)

@@ -30,7 +30,7 @@ from xmediameta import (
     Update,
 )
 from xmediameta.outcomes import read_echo
-from xmediameta.wire import PATH, Reply, decipher, encode, retry_after, server_date
+from xmediameta.wire import PATH, Reply, decipher, encode, encode_checked, retry_after, server_date
 
 CAT = Metadata.of(alt_text="A dancing cat")
 DATE = "Wed, 25 Nov 2026 08:37:32 GMT"
@@ -55,6 +55,10 @@ class TestEncode:
     def test_text_in_any_script_is_sent_as_it_is(self) -> None:
         text = "貓 \U0001f469\u200d\U0001f469\u200d\U0001f467 קו\nשני \x00 \u2028"
         assert json.loads(encode(Update("1", Metadata.of(alt_text=text))))["metadata"]["alt_text"]["text"] == text
+
+    def test_what_a_reader_has_checked_is_written_the_same(self) -> None:
+        for update in (Update(MEDIA_ID, CAT, account="main", ref=7), Update("7"), Update("7", Metadata())):
+            assert encode_checked(update) == encode(update, strict=False)
 
     def test_absent_metadata_is_sent_only_when_not_strict(self) -> None:
         assert encode(Update("7"), strict=False) == b'{"id":"7"}'

@@ -14,7 +14,7 @@ from xmediameta.journal import Counted, Incoming, Journal, JournalRun, Loaded, S
 from xmediameta.models import Update
 from xmediameta.outcomes import Applied
 from xmediameta.readers import Inputs, Reject, Row
-from xmediameta.wire import encode
+from xmediameta.wire import encode_checked
 
 from .course import Course
 from .keeping import Keeping
@@ -166,7 +166,7 @@ def incoming(order: Order, inputs: Inputs, fault: Callable[[Reject], None] | Non
     """
     for item in inputs.rows():
         if isinstance(item, Row):
-            body = encode(item.update, strict=order.strict)
+            body = encode_checked(item.update)
             yield Incoming(update=item.update, body=body, source=item.where, passed=item.passed or None)
             continue
         if fault is not None:
