@@ -144,6 +144,17 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(folder: Path, start: Start)
     assert TOKEN not in err
 
 
+def test_the_sandbox_has_outages(folder: Path, start: Start):
+    server = start("sandbox", "--port", "0", "--outage", "402=0-1h", "--outage", "2h-3h")
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    _, err = start("set", "1", "--alt-text", "a cat", "--base-url", url).communicate(timeout=40)
+    assert "402 CreditsDepleted" in err
+    server.send_signal(signal.SIGINT)
+    _, err = server.communicate(timeout=30)
+    assert "1 request, 0 applied" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -153,6 +164,10 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(folder: Path, start: Start)
         (["--fail", "nonsense=0.1"], "no fault is called 'nonsense'"),
         (["--script", "none.json"], "none.json: No such file"),
         (["--window", "soon"], "'soon' is not a duration"),
+        (["--outage", "60"], "'60' is not an outage"),
+        (["--outage", "60-soon"], "'soon' is not a duration"),
+        (["--outage", "90-60"], "an outage is from a start to a later end"),
+        (["--outage", "nonsense=0-1"], "no fault is called 'nonsense'"),
     ],
 )
 def test_sandbox_options_that_make_no_sense(start: Start, argv: list[str], said: str):

@@ -20,6 +20,7 @@ from .options import (
     ApplyOptions,
     Connection,
     Duration,
+    Outage,
     Pair,
     as_renames,
     connection,
@@ -207,6 +208,13 @@ def schema_command() -> int:
     help="The share of requests that meet a 503, or another fault; may be repeated.",
 )
 @click.option("--script", metavar="FILE", help="A JSON or TOML file of media id to a list of faults.")
+@click.option(
+    "--outage",
+    type=Outage(),
+    metavar="[FAULT=]START-END",
+    multiple=True,
+    help="From when to when, after the start, every request meets a 503, or another fault; may be repeated.",
+)
 @telling
 def sandbox_command(**given: Any) -> int:
     """Serve a stand-in for X on this machine, until Ctrl-C."""
@@ -231,6 +239,7 @@ def sandbox_command(**given: Any) -> int:
         latency=(seconds[0], seconds[-1]),
         fail=fail,
         script=given["script"],
+        outages=given["outage"],
     )
 
 

@@ -65,6 +65,21 @@ class Duration(_ParamType):
         return float(match[1]) * _UNITS[match[2]]
 
 
+class Outage(_ParamType):
+    """A fault of the sandbox, and from when to when: `[FAULT=]START-END`."""
+
+    name = "outage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float, float]:
+        """The fault, and both times in seconds."""
+        fault, _, span = str(value).rpartition("=")
+        start, dash, end = span.partition("-")
+        if not dash:
+            self.fail(f"{value!r} is not an outage; write it as 60-90 or refused=1m-2m", param, ctx)
+        moment = Duration()
+        return fault or "503", moment.convert(start, param, ctx), moment.convert(end, param, ctx)
+
+
 class Pace(_ParamType):
     """`burst`, `even`, `none`, or starts a second."""
 

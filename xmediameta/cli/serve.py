@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -28,6 +28,7 @@ def serve(
     latency: tuple[float, float],
     fail: Mapping[str, float],
     script: str | None,
+    outages: Sequence[tuple[str, float, float]],
 ) -> int:
     """Serve until SIGINT or SIGTERM, which is how a server is meant to end; the exit code.
 
@@ -46,11 +47,11 @@ def serve(
     )
     if host not in _LOOPBACK and not host.startswith("127."):
         reporter.warn(f"the sandbox listens on {host}: other machines may reach it")
-    run_in_loop(lambda: _serve(sandbox, reporter), own=True)
+    run_in_loop(lambda: _serve(sandbox, reporter, outages), own=True)
     return 0
 
 
-async def _serve(sandbox: Sandbox, reporter: Reporter) -> None:
+async def _serve(sandbox: Sandbox, reporter: Reporter, outages: Sequence[tuple[str, float, float]]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,6 +60,8 @@ async def _serve(sandbox: Sandbox, reporter: Reporter) -> None:
         except (NotImplementedError, RuntimeError, ValueError):  # Windows, where Ctrl-C cancels this task instead
             continue
     async with sandbox:
+        for outage in outages:
+            sandbox.schedule(*outage)
         click.echo(sandbox.url)
         reporter.info(
             f"a sandbox for POST {sandbox.endpoint_url}; nothing is sent to X, any token will do. Ctrl-C ends it."
