@@ -75,7 +75,7 @@ class Accounts:
         self._many = isinstance(auth, Mapping)
         self._closed: ClientClosed | None = None
         self._kept: dict[str, str] = {}
-        self._renewal = Renewal(transport, wall, self._swap)
+        self.renewal = Renewal(transport, wall, self._swap)
 
     # Finding
 
@@ -99,7 +99,7 @@ class Accounts:
                     return None
             elif account.stopped or (self._many and self._given(name) is not account.given):
                 self._renew(account, self._looked_up(name))
-        if account.keeper is not None and not self._renewal.fresh(account):
+        if account.keeper is not None and not self.renewal.fresh(account):
             return None
         return account
 
@@ -118,8 +118,8 @@ class Accounts:
         account = self._accounts.get(name)
         if account is None or (self._asks and self._to_be_asked(account)):
             account = await self._ask_once(name)
-        if account.keeper is not None and not self._renewal.fresh(account):
-            await self._renewal.now(account)
+        if account.keeper is not None and not self.renewal.fresh(account):
+            await self.renewal.now(account)
         return account
 
     def _to_be_asked(self, account: Account) -> bool:
@@ -187,9 +187,10 @@ class Accounts:
         Raises:
             AuthError: the callable failed.
         """
+        self.renewal.catch_up(account)
         if account.credential != seen:
             return True
-        if sent_at < account.asked_at and account.name not in self._asking and not self._renewal.under_way(account):
+        if sent_at < account.asked_at and account.name not in self._asking and not self.renewal.under_way(account):
             return False  # one was looked for since, in vain
         if self._asks and not isinstance(self._auth, StoreAuth):
             await self._ask_once(account.name)
@@ -197,21 +198,21 @@ class Accounts:
             account.asked_at = self._loop.time()
             self._renew(account, self._looked_up(account.name))
         if account.credential == seen and account.keeper is not None:
-            await self._renewal.after_401(account)
+            await self.renewal.after_401(account)
         return account.credential != seen
 
     def outlived(self, account: Account, seen: object) -> bool:
         """Whether a credential that met a 401 has been replaced since, or has ended by the clock."""
-        return account.credential != seen or self._renewal.ended(account)
+        return account.credential != seen or self.renewal.ended(account)
 
     async def settled(self) -> None:
         """Wait for what must not be broken off: a new pair of tokens that is not stored yet."""
-        await self._renewal.settled()
+        await self.renewal.settled()
 
     def close(self, error: ClientClosed) -> None:
         """Close all gates."""
         self._closed = error
-        self._renewal.close(self._accounts.values())
+        self.renewal.close(self._accounts.values())
         for account in self._accounts.values():
             account.gate.close(error)
         for asking in self._asking.values():
@@ -305,11 +306,11 @@ class Accounts:
         gate = Gate(name, ledger, group, pace=self._pace, on_wait=self._on_wait, wall=self.wall)
         if self._kept:
             self._recall(name, credential.app, ledger)
-        keeper = self._renewal.keeper(name, credential)
+        keeper = self.renewal.keeper(name, credential)
         signature = Signature(credential if keeper is None else keeper)
         account = self._accounts[name] = Account(name, signature, self._session(signature), gate, group)
         if keeper is not None:
-            self._renewal.take(account, keeper)
+            self.renewal.take(account, keeper)
         if self._many:
             account.given = self._given(name)
         if len(self._accounts) > _KEPT:
@@ -319,9 +320,9 @@ class Accounts:
     def _renew(self, account: Account, credential: Credential) -> None:
         if self._many:
             account.given = self._given(account.name)
-        keeper = self._renewal.keeper(account.name, credential, account.keeper)
+        keeper = self.renewal.keeper(account.name, credential, account.keeper)
         if keeper is not account.keeper:
-            self._renewal.take(account, keeper)
+            self.renewal.take(account, keeper)
         signature = Signature(credential if keeper is None else keeper)
         if signature != account.credential:
             if signature.app == account.credential.app:
@@ -359,6 +360,6 @@ class Accounts:
             if binds(account, now):
                 self._accounts.move_to_end(name)
             else:
-                self._renewal.forget(account)
+                self.renewal.forget(account)
                 self._transport.drop(account.session)
                 del self._accounts[name]

@@ -39,11 +39,15 @@ class Renewal:
         transport: tells where to, and by which proxy.
         wall: the time in Unix seconds.
         swap: lets an account sign with something else.
+
+    Attributes:
+        stop: takes an account out whose token has ended and cannot be renewed.
     """
 
     def __init__(
         self, transport: Transport, wall: Callable[[], float], swap: Callable[[Account, Signature], None]
     ) -> None:
+        self.stop: Callable[[Account, XMediaMetaError], None] = self._stopped
         self._transport = transport
         self._wall = wall
         self._swap = swap
@@ -102,7 +106,7 @@ class Renewal:
         """Whether an account may sign as it does; one that may, but not for long, is renewed in the background."""
         now = self._wall()
         if now < account.due:
-            self._catch_up(account)
+            self.catch_up(account)
             return True
         if account.stopped:
             return True  # it is told what stopped it; a probe meets a 401 and renews
@@ -134,9 +138,7 @@ class Renewal:
         except XMediaMetaError as error:
             error.about(None, None, account.name)
             if account.stop is None:
-                lasting = copy.copy(error)
-                account.stop = Stop(lasting, self._loop.time())
-                log.warning("stopped: %s", error, extra=_extras(account))
+                self.stop(account, error)
             raise
 
     async def after_401(self, account: Account) -> None:
@@ -153,6 +155,9 @@ class Renewal:
         finally:
             account.asked_at = self._loop.time()
         self._renewed(account)
+
+    def _stopped(self, account: Account, error: XMediaMetaError) -> None:
+        account.stop = Stop(copy.copy(error), self._loop.time())
 
     def _start(self, account: Account) -> None:
         """Renew in the background."""
@@ -182,10 +187,10 @@ class Renewal:
         stop = account.stop
         if stop is not None and isinstance(stop.error, AuthError | Unauthorized):
             account.stop = None
-        self._catch_up(account)
+        self.catch_up(account)
         self._arm(account)
 
-    def _catch_up(self, account: Account) -> None:
+    def catch_up(self, account: Account) -> None:
         """Sign with what the keeper holds, which may have been renewed for another account that shares it."""
         keeper = account.keeper
         if keeper is not None and keeper.authorization() != account.credential.authorization():

@@ -37,7 +37,7 @@ from .errors import (
 from .hooks import Hooks, Stopped, tell
 from .ledger import Ticket
 from .limits import read_windows
-from .told import asked_for, extras, named, of_account, too_long
+from .told import about, asked_for, extras, named, of_account, too_long
 from .transport import Answer, Transport
 from .verdict import FailUpdate, RefreshToken, Retry, RetryQuota, StopAccount, StopRun, Verdict, WaitForWindow
 from .wire import Reply, decipher, server_date
@@ -90,6 +90,7 @@ class Sender:
         self.loop = asyncio.get_running_loop()
         self.requests = self.retries = self.applied = self.failed = 0
         self._outage_told = False
+        accounts.renewal.stop = self.out
 
     def stats(self) -> Stats:
         """The counters as they are now."""
@@ -287,6 +288,13 @@ class Sender:
                 return
         log.warning("stopped: %s", error, extra=extras(account.name, entry, error))
         tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=group, error=lasting))
+
+    def out(self, account: Account, error: XMediaMetaError) -> None:
+        """Take an account out that has no token to send anything with."""
+        lasting = copy.copy(error)
+        account.stop = Stop(lasting, self.loop.time())
+        log.warning("stopped: %s", error, extra=about(error))
+        tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=False, error=lasting))
 
     # Interactive calls
 

@@ -428,3 +428,45 @@ async def test_nothing_of_an_oauth1_token_shows(caplog: pytest.LogCaptureFixture
     everything += "".join(record.getMessage() + repr(vars(record)) for record in caplog.records)
     for secret in (keys.consumer_secret, keys.access_token, keys.access_token_secret):
         assert secret not in everything
+
+
+class Endpoint:
+    """A token endpoint that takes some steps of the loop, and then answers or fails."""
+
+    def __init__(self, error: AuthError | None) -> None:
+        self.error, self.asked = error, 0
+
+    async def refresh(self, token: OAuth2Token) -> OAuth2Token:
+        self.asked += 1
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return token.renewed(f"new-{self.asked}", f"refresh-{self.asked}", expires_at=None)
+
+
+@pytest.mark.parametrize("error", [None, ReconnectRequired("spent")])
+async def test_a_second_401_at_any_step_of_a_renewal(error: AuthError | None) -> None:
+    """Also between its end and the moment when those who wait hear of that: then it must not look as if in vain."""
+    for steps in range(40):
+        token = OAuth2Token("old", "refresh", client_id="app")
+        async with Client(token, base_url="http://127.0.0.1:9") as one:
+            accounts = one._opened().accounts
+            account = await accounts.get(None)
+            endpoint: Any = Endpoint(error)
+            accounts.renewal._endpoint = endpoint
+            seen, earlier = account.credential, asyncio.get_running_loop().time() - 1
+            first = asyncio.create_task(accounts.refresh(account, seen, earlier))
+            for _ in range(1 + steps):
+                await asyncio.sleep(0)
+            ended = first.done()
+            second = accounts.refresh(account, seen, earlier)
+            if error is None:
+                assert await second is True, steps
+            elif ended:
+                assert await second is False
+            else:
+                with pytest.raises(ReconnectRequired):
+                    await second
+            await asyncio.gather(first, return_exceptions=True)
+            assert endpoint.asked == 1, steps

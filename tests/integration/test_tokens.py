@@ -24,6 +24,7 @@ from xmediameta import (
     OAuth1Token,
     OAuth2Token,
     ReconnectRequired,
+    Stopped,
     StoredToken,
     Unauthorized,
     UpdateForbidden,
@@ -307,6 +308,25 @@ class TestReconnect:
                 with pytest.raises(ReconnectRequired, match="worth nothing any more"):
                     await one.create("1", alt())
                 assert sandbox.counts.requests == before
+        assert sandbox.oauth.reused == 1
+
+    async def test_listeners_are_told_once_that_it_is_out(self) -> None:
+        """Its end is known, so that nothing is sent with it."""
+        told: list[Stopped] = []
+        async with Sandbox(**NO_LIMIT) as sandbox:
+            given = sandbox.oauth.login()
+            token = OAuth2Token(given.access_token, given.refresh_token, client_id=given.client_id, expires_at=1.0)
+            sandbox.oauth.revoke("alice")
+            async with client(sandbox, {"alice": token}, on_stop=told.append) as one:
+                calls = (one.create(str(number), alt(), account="alice") for number in range(1, 9))
+                results = await asyncio.gather(*calls, return_exceptions=True)
+                outcomes, error = await outcomes_of(one, updates(3, account="alice"))
+        assert {type(result) for result in results} == {ReconnectRequired}
+        assert isinstance(error, ReconnectRequired)
+        assert {type(outcome) for outcome in outcomes} == {NotSent}
+        (stopped,) = told
+        assert (stopped.account, type(stopped.error)) == ("alice", ReconnectRequired)
+        assert one.stats.requests == 0
         assert sandbox.oauth.reused == 1
 
     async def test_a_login_elsewhere_heals_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -204,10 +204,8 @@ class TokenEndpoint:
                     response = await http.request(
                         method, url, data=form, headers=headers, allow_redirects=False, proxy=proxy
                     )
-                    try:
-                        body = Secret((await read_body(response)).decode("utf-8", "replace"))
-                    finally:
-                        response.close()
+                    with closing(response):
+                        body = Secret(_text(await read_body(response.status, response.headers, response.content)))
                     answer = _Answer(response.status, body, _seconds(response.headers.get("Retry-After")))
             except asyncio.CancelledError as cancelled:
                 failure = None if timer.expired() else cancelled
@@ -261,6 +259,10 @@ class _Timer:
         self._late = True
         self.why = f"no answer within {self._seconds:g} s"
         getattr(self._task, "expire", self._task.cancel)()
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -30,13 +30,14 @@ class StoredToken:
     It is made with `load`, and given to a client as any credential.
     """
 
-    __slots__ = ("__weakref__", "_task", "_unsaved", "_waiting", "name", "store", "token")
+    __slots__ = ("__weakref__", "_seen", "_task", "_unsaved", "_waiting", "name", "store", "token")
 
     def __init__(self, store: TokenStore, name: str | None, token: Credential) -> None:
         self.store = store
         self.name = name
         self.token = token
         self._task: Steadfast | None = None
+        self._seen: Secret | None = None
         self._waiting = 0
         self._unsaved: OAuth2Token | None = None
 
@@ -98,14 +99,16 @@ class StoredToken:
         if self.authorization() != seen:
             return True
         task = self._task
-        if task is None:
+        if task is None or (task.done() and self._seen != seen):
             task = self._task = Steadfast(self._renewed(seen, endpoint, now), loop=asyncio.get_running_loop())
             task.add_done_callback(self._done)
+            self._seen = seen
         self._waiting += 1
         try:
             await asyncio.wait((task,))
         finally:
             self._waiting -= 1
+            self._done(task)
         if self.authorization() != seen:
             return True
         if task.cancelled():
@@ -120,7 +123,7 @@ class StoredToken:
 
     @property
     def renewing(self) -> bool:
-        """Whether a renewal is under way."""
+        """Whether a renewal is under way, or those who wait for it have still to hear how it ended."""
         return self._task is not None
 
     async def settled(self) -> None:
@@ -195,9 +198,12 @@ class StoredToken:
         return error
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._task = None
-        if not task.cancelled():
-            task.exception()  # fetched, in case every caller has gone
+        """Forget a renewal that has ended once all have heard of it: whoever comes between must not begin another."""
+        if task.done():
+            if task is self._task and not self._waiting:
+                self._task = None
+            if not task.cancelled():
+                task.exception()  # fetched, in case every caller has gone
 
     def __repr__(self) -> str:
         return f"<StoredToken of {_named(self.name)} in {self.store!r}>"
