@@ -103,7 +103,7 @@ class Workers:
         """Kill one of them now and then, until cancelled."""
         chance = random.Random(3)
         while True:
-            await asyncio.sleep(chance.uniform(0.1, 0.6))
+            await asyncio.sleep(chance.uniform(0.02, 0.1) * SECONDS)
             if self.running:
                 self.running.pop(chance.choice(list(self.running))).kill()
                 self.kills += 1

@@ -97,7 +97,7 @@ def nothing_shows(*said: str) -> None:
 
 
 def test_a_browser_logs_in_and_apply_uses_the_account(run: Run, sandbox: Sandbox, browser: Browser, folder: Path):
-    ran = run("login", "--client-id", "public", "--port", free_port())
+    ran = run("login", "--client-id", "public", "--port", free_port(), "-vv")
     assert ran.code == 0, ran.err
     assert ran.err.splitlines()[-1] == "logged in as @alice; rows name the account 'alice'"
     assert browser.pages[-1][0] == 200
@@ -317,6 +317,42 @@ def test_the_steps_in_the_console_are_told(run: Run, sandbox: Sandbox, browser: 
     for scope in ("media.write: set the metadata of media", "offline.access: renew", "users.read: "):
         assert scope in ran.err
     assert ran.out == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_person_at_a_terminal_types_the_secret_and_it_does_not_show(sandbox: Sandbox):
+    ours, theirs = os.openpty()
+    login = subprocess.Popen(
+        [sys.executable, "-m", "xmediameta.cli", "login", "--no-browser"],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    said = b""
+
+    def until(pattern: bytes) -> str:
+        nonlocal said
+        while not (found := re.search(pattern, said)):
+            said += os.read(ours, 4096)  # an error where the process has ended
+        return found[0].decode()
+
+    try:
+        until(rb"Client ID: ")
+        os.write(ours, b"confidential\n")
+        until(rb"Client Secret \(it does not show; press Enter if the app has none\): ")
+        os.write(ours, SECRET.encode() + b"\n")
+        url = until(rb"http://[^\r\n]+/authorize[^\r\n]+(?=\r)")
+        until(rb"Address: ")
+        os.write(ours, decided(url).encode() + b"\n")
+        until(rb"logged in as @alice")
+        assert login.wait(30) == 0
+    finally:
+        login.kill()
+        login.wait()
+        os.close(ours)
+    nothing_shows(said.decode())
+    token = kept()
+    assert token is not None
+    assert token.client_secret == SECRET
 
 
 def test_nobody_is_there_to_ask(run: Run, sandbox: Sandbox):
