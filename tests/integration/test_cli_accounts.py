@@ -296,6 +296,25 @@ def test_a_damaged_file_is_named(command: Run, keep: Keep, accounts: Path):
     assert ran.code == 4
     assert path.name in ran.err
     assert "canary-in-a-damaged-file" not in ran.err
+    ran = command("set", "1", "--alt-text", "x", "--account", "alice")
+    assert ran.code == 2
+    assert path.name in ran.err
+
+
+def test_a_run_notes_whom_it_uses_and_a_plan_does_not(command: Run, serve: Serve, keep: Keep, folder: Path):
+    sandbox = serve()
+    keep(sandbox, "alice")
+    keep(sandbox, "bob")
+    file = written(folder, "alice")
+
+    def used() -> list[str]:
+        listed = map(json.loads, command("accounts", "list", "--json").out.splitlines())
+        return [one["account"] for one in listed if one["used_at"] is not None]
+
+    assert command("plan", file, "--base-url", sandbox.url).code == 0
+    assert used() == []
+    assert command("apply", file, "--base-url", sandbox.url).code == 0
+    assert used() == ["alice"]
 
 
 # The keyring
