@@ -123,3 +123,20 @@ def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
     held.path.mkdir()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         held.acquire()
+
+
+def test_a_look_tells_whether_it_is_held(tmp_path: Path) -> None:
+    held, other = RunLock(tmp_path / "journal.db", "nightly"), RunLock(tmp_path / "journal.db", "nightly")
+    assert not other.is_held()
+    assert held.acquire()
+    assert held.is_held()
+    assert other.is_held()
+    assert not other.acquire()
+    held.release()
+    assert not other.is_held()
+    held.path.touch()  # as a holder that was killed leaves it
+    assert not other.is_held()
+    held.path.unlink()
+    held.path.mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        other.is_held()

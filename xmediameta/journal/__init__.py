@@ -1,9 +1,10 @@
 """Runs that survive anything: what was to be sent, what was sent, and how each update ended, in one SQLite file.
 
 Rooms, from the bottom: `schema` (the tables, and how to read them), `records`, `places`, `file` (opening and checking),
-`chains` (what is decided about the rows of one media id) and `sequences` (how these are found and joined), `loading`,
-`settling` and `work` (an input comes in, is compared with what was sent, and goes out), `store` (the whole engine),
-`rehearsal` (the same on a throw-away copy), `lock`, `thread`, and `journal` with `run`, the asyncio face.
+`chains` (what is decided about the rows of one media id) and `sequences` (how these are found and joined), `lock` and
+`rivals` (who else is at work), `loading`, `settling` and `work` (an input comes in, is compared with what was sent, and
+goes out), `store` (the whole engine), `rehearsal` (the same on a throw-away copy), `thread`, and `journal` with `run`,
+the asyncio face.
 """
 
 from __future__ import annotations

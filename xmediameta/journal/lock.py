@@ -74,6 +74,29 @@ class RunLock:
             self.path.unlink()
         db.close()
 
+    def is_held(self) -> bool:
+        """Whether somebody has it now. It is only looked at: whoever takes it at this moment is not refused.
+
+        Raises:
+            sqlite3.Error: that cannot be told.
+        """
+        if self._db is not None:
+            return True
+        if self._identity() is None:
+            return False
+        db = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.0)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return True
+            if self._identity() is None:  # it was let go at this moment
+                return False
+            raise
+        finally:
+            db.close()
+        return False
+
     def _identity(self) -> tuple[int, int] | None:
         try:
             stat = self.path.stat()

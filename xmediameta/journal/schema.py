@@ -43,8 +43,9 @@ OLDEST_SQLITE: Final = (3, 31)
 SEQ_BITS: Final = 32
 # What `due` stands for where there is no `send_before`: after every real time.
 NEVER: Final = 9.0e18
-# What `sent.unsure` holds where nothing else was sent.
+# What `sent.unsure` holds where nothing else was sent, and where anybody may have sent something else.
 SURE: Final = 0
+DOUBTFUL: Final = -1
 
 TABLES: Final = (
     """

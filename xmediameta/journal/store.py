@@ -22,6 +22,7 @@ from xmediameta.text import printable
 from .file import JournalFile, now_text
 from .loading import Loading
 from .records import STATES, Counted, Loaded, RunRecord, State, TaskRecord
+from .rivals import Rivals
 from .schema import beyond, first, seq_of
 from .sequences import clashes
 from .settling import settle_load
@@ -175,6 +176,8 @@ class Store:
                 (now_text(), record.run),
             )
             record = self.run(name) or record
+            rivals = Rivals(self._file, record)
+            rivals.look()  # while those who are under way cannot end unnoticed
         accounts = dict(
             self._file.db.execute(
                 "SELECT account.name, account.account FROM portion JOIN account USING (account) WHERE load = ?",
@@ -182,7 +185,7 @@ class Store:
             ).fetchall()
         )
         plain = self._file.one("SELECT plain FROM load WHERE load = ?", record.load)
-        return record, Work(self._file, record, accounts, plain)
+        return record, Work(self._file, record, rivals, accounts, plain)
 
     # Looking
 

@@ -3,7 +3,8 @@
 Theory. From the draw of a task until its end nobody knows what its media was last sent: a kill in between must not
 leave `sent` with something that looks sure. So a draw marks the row of `sent` with the number of this sitting, and the
 end takes the mark away, unless another task of the same media id is still out. A mark of another sitting is not taken
-away by anything but a success: its holder was killed, or is another run that is under way.
+away by anything but a success: its holder was killed, or is another run that is under way. Of what two runs send to
+one media id at the same time, nothing is sure (`rivals`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from xmediameta.text import printable
 
 from .file import JournalFile, now_text
 from .records import Drawn, Finished, RunRecord
-from .schema import NEVER, SURE, beyond, first, seq_of
+from .rivals import Rivals
+from .schema import DOUBTFUL, NEVER, SURE, beyond, first, seq_of
 
 _COLUMNS: Final = (
     "SELECT task.task, task.due, task.media_id, CAST(task.body AS BLOB), task.digest, task.ref, task.send_before,"
@@ -66,7 +68,7 @@ _FOLLOW: Final = (
     " FROM task JOIN outcome ON outcome.task = task.leader WHERE task.leader = ?"
 )
 _MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
-_DOUBT: Final = "UPDATE sent SET unsure = -1 WHERE account = ? AND media_id = ?"
+_DOUBT: Final = f"UPDATE sent SET unsure = {DOUBTFUL} WHERE account = ? AND media_id = ?"  # noqa: S608
 
 _KEEP_QUOTA: Final = (
     "INSERT INTO quota (owner, windows, place) SELECT ?, ?, place FROM run WHERE run = ?"
@@ -83,15 +85,19 @@ class Work:
     """What one sitting of a run has drawn; made for each start of the run.
 
     Args:
+        rivals: other runs that are under way.
         accounts: the numbers of its accounts by name; the empty name for rows without one.
         plain: the account whose undated rows are drawn in the order of the input.
     """
 
-    def __init__(self, file: JournalFile, record: RunRecord, accounts: dict[str, int], plain: int | None) -> None:
+    def __init__(
+        self, file: JournalFile, record: RunRecord, rivals: Rivals, accounts: dict[str, int], plain: int | None
+    ) -> None:
         self._file = file
         self._record = record
         self._accounts = accounts
         self._plain = plain
+        self._rivals = rivals
         # How many tasks are out, for media ids that have several.
         self._out: dict[_Key, int] = {}
 
@@ -154,6 +160,12 @@ class Work:
             elif alone:
                 sure.append((SURE, *key, sitting))
         with self._file.transaction() as db:
+            rivals = self._rivals.look()
+            if rivals:
+                sure = [mark for mark in sure if mark[1:3] not in rivals]
+                for at in range(0, len(sent), 5):
+                    if (sent[at], sent[at + 1]) in rivals:
+                        sent[at + 4] = DOUBTFUL
             for start in range(0, len(applied) // 4, _AT_ONCE):
                 rows = min(_AT_ONCE, len(applied) // 4 - start)
                 db.execute(_many(_APPLIED, _APPLIED_ROW, rows), applied[4 * start : 4 * (start + rows)])
@@ -183,7 +195,8 @@ class Work:
             if self._back(key):
                 marks.append((SURE, *key, self._record.sitting))
         with self._file.transaction() as db:
-            db.executemany(_MARK, marks)
+            rivals = self._rivals.look()
+            db.executemany(_MARK, [mark for mark in marks if mark[1:3] not in rivals])
             self._count(requests, retries)
             db.execute(
                 "UPDATE run SET ended_at = ?, stopped = ? WHERE run = ?", (now_text(), stopped, self._record.run)

@@ -1,0 +1,59 @@
+"""Media ids to which another run, under way at the same time, sends something else.
+
+Theory. Within a run the rows of a media id go out one after the other, so what came last is known. Two runs do not
+wait for each other: whichever outcome is recorded last, X may hold what the other sent. So for these media ids nothing
+counts as sure while both are under way, and the next run sends them again. A run looks for others when it begins, and
+again whenever another has begun since: as it looks within its own transactions, none can begin or end unnoticed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from .file import JournalFile
+from .lock import RunLock
+from .records import RunRecord
+from .schema import beyond, first
+
+_OTHERS: Final = "SELECT name, load FROM run WHERE run <> ? AND sitting > ? AND ended_at IS NULL"
+_SHARED: Final = (
+    "SELECT DISTINCT mine.account, mine.media_id FROM task AS theirs"
+    " JOIN task AS mine ON mine.account = theirs.account AND mine.media_id = theirs.media_id"
+    " WHERE theirs.task >= ? AND theirs.task < ? AND mine.task >= ? AND mine.task < ? AND mine.digest <> theirs.digest"
+)
+
+
+class Rivals:
+    """The media ids that one sitting of a run shares with others.
+
+    Args:
+        file: the journal's.
+        record: the run.
+    """
+
+    def __init__(self, file: JournalFile, record: RunRecord) -> None:
+        self._file = file
+        self._record = record
+        self._seen = -1  # the newest sitting that was there at the last look
+        self._shared: set[tuple[int, str]] = set()
+
+    def look(self) -> set[tuple[int, str]]:
+        """The account and id of each, as of now."""
+        newest = self._file.one("SELECT max(sitting) FROM run")
+        if newest != self._seen:
+            mine = self._record
+            others = self._file.db.execute(_OTHERS, (mine.run, self._seen)).fetchall()
+            for name, load in others:
+                if self._is_under_way(name):
+                    spans = first(load), beyond(load), first(mine.load), beyond(mine.load)
+                    self._shared.update(self._file.db.execute(_SHARED, spans).fetchall())
+            self._seen = newest
+        return self._shared
+
+    def _is_under_way(self, name: str) -> bool:
+        """Whether a run is held, and was not killed."""
+        try:
+            return RunLock(self._file.path, name).is_held()
+        except (sqlite3.Error, OSError):
+            return True  # to be on the safe side
