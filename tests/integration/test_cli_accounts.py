@@ -15,7 +15,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from xmediameta import BearerToken, Credential, FileStore, KeyringStore, OAuth1Token, OAuth2Token
+from xmediameta import BearerToken, ConfigurationError, Credential, FileStore, KeyringStore, OAuth1Token, OAuth2Token
 from xmediameta.sandbox import Sandbox
 
 from .commandline import TOKEN, Ran, folder, records, rows, run, serve  # noqa: F401 - fixtures
@@ -351,12 +351,13 @@ def ring(tmp_path_factory: pytest.TempPathFactory, accounts: Path, monkeypatch: 
     keyring.set_keyring(before)
 
 
-def test_accounts_in_the_keyring(command: Run, ring: Ring, serve: Serve, folder: Path, tmp_path_factory):
+def test_accounts_in_the_keyring(command: Run, ring: Ring, serve: Serve, folder: Path):
     sandbox = serve(token="kept-in-the-ring")
-    locks = tmp_path_factory.mktemp("locks")
-    asyncio.run(KeyringStore(locks=locks).save("alice", BearerToken("kept-in-the-ring")))
+    asyncio.run(KeyringStore().save("alice", BearerToken("kept-in-the-ring")))
     assert command("apply", written(folder, "alice"), "--base-url", sandbox.url).code == 0
     assert "alice" in command("accounts").out
     assert not list(folder.glob("keyring*"))
     assert command("accounts", "remove", "alice").code == 0
+    with pytest.raises(ConfigurationError, match=r"use KeyringStore\(\), or name the folder"):
+        FileStore()
     assert "nobody is logged in" in command("accounts").err

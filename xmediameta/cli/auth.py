@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Final
 
 import click
-from platformdirs import user_state_path
 
 from xmediameta.address import checked_base_url
 from xmediameta.credentials import BearerToken, Credential, TokenStore
 from xmediameta.errors import AuthError, ConfigurationError
 from xmediameta.text import printable
-from xmediameta.tokens.files import ENVIRONMENT, FileStore
+from xmediameta.tokens.files import ENVIRONMENT, KEYRING, FileStore
 from xmediameta.tokens.keeper import StoredToken
 from xmediameta.tokens.oauth2 import OAuth2Token
 from xmediameta.tokens.ring import KeyringStore
@@ -31,7 +30,6 @@ from .looping import run_in_loop
 from .options import Connection
 from .say import Reporter
 
-KEYRING: Final = "keyring"
 _LONGEST: Final = 16_384
 
 
@@ -42,7 +40,7 @@ def account_store() -> TokenStore:
         MissingExtra: the keyring needs the extra [keyring].
     """
     if os.environ.get(ENVIRONMENT) == KEYRING:
-        return KeyringStore(locks=user_state_path("xmediameta", appauthor=False) / "locks")
+        return KeyringStore()
     return FileStore()
 
 

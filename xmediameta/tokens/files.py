@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Final
 
 from xmediameta.credentials import Credential
-from xmediameta.errors import AuthError, MissingExtra
+from xmediameta.errors import AuthError, ConfigurationError, MissingExtra
 from xmediameta.text import printable
 
 from .lock import held
 from .records import Notes, Record, Sealed, credential_of, read, record_of, written
 
 ENVIRONMENT: Final = "XMEDIAMETA_ACCOUNTS"
+# In the place of a folder: the accounts of this person are in the system's keyring.
+KEYRING: Final = "keyring"
 _LONGEST: Final = 1 << 20
 _SUFFIX: Final = ".json"
 
@@ -40,7 +42,7 @@ def accounts_path() -> Path:
         MissingExtra: the default place needs platformdirs, of the extra [cli].
     """
     named = os.environ.get(ENVIRONMENT)
-    if named:
+    if named and named != KEYRING:
         return Path(named).expanduser()
     try:
         from platformdirs import user_state_path  # noqa: PLC0415 - of an extra
@@ -56,10 +58,13 @@ class FileStore:
         folder: by default the person's own, which `xmediameta login` fills; made when first written to.
 
     Raises:
+        ConfigurationError: by default, where `XMEDIAMETA_ACCOUNTS` says that the accounts are in the keyring.
         MissingExtra: the default folder needs the extra [cli].
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        if folder is None and os.environ.get(ENVIRONMENT) == KEYRING:
+            raise ConfigurationError(f"{ENVIRONMENT} is {KEYRING}: use KeyringStore(), or name the folder")
         self.folder = Path(folder) if folder is not None else accounts_path()
         self._warned: set[Path] = set()
 

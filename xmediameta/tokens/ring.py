@@ -15,7 +15,7 @@ from xmediameta.credentials import Credential, Secret
 from xmediameta.errors import AuthError, MissingExtra
 from xmediameta.text import printable
 
-from .files import FileStore
+from .files import FileStore, accounts_path
 from .records import credential_of, read, record_of, written
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class KeyringStore:
         if self._ring is None:
             raise MissingExtra("the system's keyring", "keyring")
         self._service = service
-        self._files = FileStore(locks)
+        self._files = FileStore(accounts_path() if locks is None else locks)
 
     async def load(self, name: str | None) -> Credential | None:
         """What is kept for an account now, or None.
