@@ -10,13 +10,16 @@ import asyncio
 import copy
 from typing import Final, cast
 
+from .account import Account
 from .coalesce import Entry
 from .errors import BatcherFull, InvalidUpdate, RateLimitWaitTooLong, XMediaMetaError
 from .hooks import tell
+from .ledger import Ticket
 from .models import Update
 from .outcomes import Applied
 from .sender import Result, Sender
-from .told import unsuccessful
+from .told import asked_for, too_long, unsuccessful
+from .verdict import Retry, WaitForWindow
 from .wire import Reply
 
 # Why one call ends while others who share its entry may have more time.
@@ -146,7 +149,7 @@ class Call:
             return error
         account.users += 1
         try:
-            return await self._sender.deliver(account, entry, max_wait=self._max_wait, places=self._places)
+            return await _deliver(self._sender, account, entry, max_wait=self._max_wait, places=self._places)
         finally:
             account.users -= 1
 
@@ -196,3 +199,66 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call for {self.update.id}>"
+
+
+async def _deliver(
+    sender: Sender, account: Account, entry: Entry, *, max_wait: float | None, places: asyncio.Semaphore | None = None
+) -> Result:
+    """Send an entry in the caller's task until it is settled.
+
+    Args:
+        max_wait: seconds for windows, for a place, and for what `Retry-After` asks for, together.
+        places: on the wire, where they are bounded.
+    """
+    waited = 0.0
+    while True:
+        now = sender.loop.time()
+        refusal = account.refusal(now, entry)
+        if refusal is not None:
+            return refusal
+        try:
+            patience = None if max_wait is None else max(0.0, max_wait - waited)
+            ticket = await account.gate.enter(interactive=True, max_wait=patience)
+        except RateLimitWaitTooLong as error:
+            return too_long(error, entry, account.name, max_wait or 0.0)
+        except XMediaMetaError as error:
+            error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+            return error
+        waited += sender.loop.time() - now
+        if places is None:
+            result = await sender.attempt(account, entry, ticket)
+        else:
+            patience = None if max_wait is None else max(0.0, max_wait - waited)
+            result = await _attempt_in_place(sender, places, account, entry, ticket, patience)
+        if isinstance(result, Reply | BatcherFull):
+            return result
+        verdict, result = await sender.step(account, entry, result, bulk=False)
+        if isinstance(verdict, Retry):
+            after = verdict.after or 0.0
+            if max_wait is not None and asked_for(result):
+                waited += after
+                if waited > max_wait:
+                    return result  # with `Retry-After` it is longer than the caller would wait
+            await asyncio.sleep(after)
+        elif not isinstance(verdict, WaitForWindow):
+            return result
+
+
+async def _attempt_in_place(
+    sender: Sender, places: asyncio.Semaphore, account: Account, entry: Entry, ticket: Ticket, patience: float | None
+) -> Result:
+    try:
+        async with asyncio.timeout(patience if places.locked() else None):
+            await places.acquire()
+    except BaseException as error:
+        account.gate.ledger.release(ticket, sender.loop.time(), maybe_sent=False)
+        account.gate.changed()
+        if isinstance(error, TimeoutError):
+            full = BatcherFull(f"no place on the wire came free within {patience:g} s")
+            full.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+            return full
+        raise
+    try:
+        return await sender.attempt(account, entry, ticket)
+    finally:
+        places.release()

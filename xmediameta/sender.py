@@ -1,8 +1,8 @@
 """One update on its way: a ticket, a request, the verdict on its answer, and who is told of it.
 
 `attempt` is a single request. `step` is what follows a failure: the verdict, already carried out where it concerns more
-than the update (an account or an app is stopped). What a caller does in between (wait in its own task, or give its
-place to other work) is its own affair: `deliver` does the first, for interactive calls; bulk does the second.
+than the update (an account or an app is stopped). What a caller does in between (wait in its own task, as `calls` does,
+or give its place to other work, as bulk does) is its own affair.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from .coalesce import Entry, Lanes, Sharer
 from .congestion import Congestion
 from .errors import (
     AuthError,
-    BatcherFull,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
     OutageTooLong,
     ProblemError,
     RateLimited,
-    RateLimitWaitTooLong,
     TransportError,
     Unauthorized,
     XMediaMetaError,
@@ -37,7 +35,7 @@ from .errors import (
 from .hooks import Hooks, Stopped, tell
 from .ledger import Ticket
 from .limits import read_windows
-from .told import about, asked_for, extras, named, of_account, too_long
+from .told import about, extras, named, of_account
 from .transport import Answer, Transport
 from .verdict import FailUpdate, RefreshToken, Retry, RetryQuota, StopAccount, StopRun, Verdict, WaitForWindow
 from .wire import Reply, decipher, server_date
@@ -296,68 +294,7 @@ class Sender:
         log.warning("stopped: %s", error, extra=about(error))
         tell(self.hooks.stop, Stopped(account=account.name, all_of_its_app=False, error=lasting))
 
-    # Interactive calls
-
-    async def deliver(
-        self, account: Account, entry: Entry, *, max_wait: float | None, places: asyncio.Semaphore | None = None
-    ) -> Result:
-        """Send an entry in the caller's task until it is settled.
-
-        Args:
-            max_wait: seconds for a window, and for a place.
-            places: on the wire, where they are bounded.
-        """
-        waited = 0.0
-        while True:
-            now = self.loop.time()
-            refusal = account.refusal(now, entry)
-            if refusal is not None:
-                return refusal
-            try:
-                patience = None if max_wait is None else max(0.0, max_wait - waited)
-                ticket = await account.gate.enter(interactive=True, max_wait=patience)
-            except RateLimitWaitTooLong as error:
-                return too_long(error, entry, account.name, max_wait or 0.0)
-            except XMediaMetaError as error:
-                error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-                return error
-            waited += self.loop.time() - now
-            if places is None:
-                result = await self.attempt(account, entry, ticket)
-            else:
-                patience = None if max_wait is None else max(0.0, max_wait - waited)
-                result = await self._attempt_in_place(places, account, entry, ticket, patience)
-            if isinstance(result, Reply):
-                return result
-            if isinstance(result, BatcherFull):
-                return result
-            verdict, result = await self.step(account, entry, result, bulk=False)
-            if isinstance(verdict, Retry):
-                after = verdict.after or 0.0
-                if max_wait is not None and after > max_wait and asked_for(result):
-                    return result  # `Retry-After` is longer than the caller would wait
-                await asyncio.sleep(after)
-            elif not isinstance(verdict, WaitForWindow):
-                return result
-
-    async def _attempt_in_place(
-        self, places: asyncio.Semaphore, account: Account, entry: Entry, ticket: Ticket, patience: float | None
-    ) -> Result:
-        try:
-            async with asyncio.timeout(patience if places.locked() else None):
-                await places.acquire()
-        except BaseException as error:
-            account.gate.ledger.release(ticket, self.loop.time(), maybe_sent=False)
-            account.gate.changed()
-            if isinstance(error, TimeoutError):
-                full = BatcherFull(f"no place on the wire came free within {patience:g} s")
-                full.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-                return full
-            raise
-        try:
-            return await self.attempt(account, entry, ticket)
-        finally:
-            places.release()
+    # Settled
 
     def settle(self, entry: Entry, result: Result) -> None:
         """Tell all who share an entry, and move its lane on."""

@@ -235,6 +235,21 @@ async def test_a_429_without_headers_waits_a_minute_and_longer_the_next_time(fak
 
 
 @pytest.mark.looptime
+async def test_max_wait_is_for_what_a_server_asks_for_again_and_again(fake: Fake) -> None:
+    net = fake(lambda _now, _id: reply(503, Retry_After="4"))
+    loop = asyncio.get_running_loop()
+    async with offline() as one:
+        with pytest.raises(ServerFault):
+            await one.create("1", CAT, max_wait=10.0)
+        assert (len(net.log), loop.time() < 10.0) == (3, True), "two waits of 4 to 4.4 s, and no third"
+        began = loop.time()
+        with pytest.raises(ServerFault) as caught:
+            await one.create("2", CAT, max_wait=None)
+        assert caught.value.attempts == 5
+        assert 16 <= loop.time() - began < 19
+
+
+@pytest.mark.looptime
 async def test_max_wait_is_for_all_waits_together(fake: Fake) -> None:
     """A server that says "in two seconds" for ever is not waited for for ever."""
 
