@@ -16,22 +16,32 @@ from xmediameta import (
     Batcher,
     BearerToken,
     BulkRun,
+    CallbackStore,
     Client,
     Credential,
     Failed,
+    FileStore,
+    KeyringStore,
     Limits,
+    MemoryStore,
     Metadata,
     NotSent,
+    OAuth1Token,
+    OAuth2Token,
     Outcome,
     ProblemError,
     Quota,
     RateLimited,
     RateLimitWaitTooLong,
+    ReconnectRequired,
+    RequestSigner,
     RetryPolicy,
     Retrying,
     Sandbox,
     Stats,
     Stopped,
+    StoredToken,
+    TokenStore,
     TransportError,
     Unchanged,
     Update,
@@ -58,6 +68,44 @@ class Vault:
 
     def authorization(self) -> Secret:
         return Secret(f"Bearer {self._secret}")
+
+
+async def load(account: str | None) -> OAuth2Token | None:
+    return None if account is None else OAuth2Token("ACCESS", "REFRESH", client_id="APP", expires_at=datetime.now(UTC))
+
+
+async def save(account: str | None, token: Credential) -> None:
+    assert isinstance(token, OAuth2Token)
+    assert_type(OAuth2Token.from_dict(token.as_dict()), OAuth2Token)
+    print(account)
+
+
+async def tokens_that_are_renewed() -> None:
+    one = OAuth1Token("KEY", "SECRET", "ACCESS", "ACCESS-SECRET", app="my app")
+    two = OAuth2Token("ACCESS")
+    signer: RequestSigner = one
+    assert_type(signer.sign("POST", "https://api.x.com/2/media/metadata"), Secret)
+    stores: list[TokenStore] = [FileStore(), KeyringStore(), MemoryStore({"news": two}), CallbackStore(load, save)]
+    for store in stores:
+        stored = await StoredToken.load(store, "news")
+        assert stored is not None
+        try:
+            several: dict[str, str | Credential] = {"news": stored, "sports": one, "other": "TOKEN"}
+            async with Client(store) as client, Client(several):
+                await client.create("1", Metadata.of(alt_text="A cat"), account="news")
+        except ReconnectRequired as error:
+            assert_type(error.advice, str)
+    Client(one)
+    Client(two)
+    Client(MemoryStore({None: one}))
+    Client({"news": two})
+    Client(load_or_fail)
+
+
+async def load_or_fail(account: str | None) -> Credential:
+    token = await load(account)
+    assert token is not None
+    return token
 
 
 async def look_up(account: str | None) -> str:
