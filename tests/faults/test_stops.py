@@ -58,6 +58,28 @@ async def test_a_401_refreshes_once_for_all_in_flight(sandbox: Sandbox) -> None:
     assert sandbox.counts.by_status == {200: 31, 401: 30}
 
 
+@pytest.mark.parametrize("leader", ["create", "bulk"])
+async def test_whoever_shares_an_update_is_not_told_of_a_refresh_that_its_leader_broke_off(
+    sandbox: Sandbox, leader: str
+) -> None:
+    vault = Vault(OLD, NEW)
+    async with Client(vault, base_url=sandbox.url, limits=None, retry=QUICK) as one:
+        await one.create("1", CAT)
+        sandbox.revoke(OLD)
+        vault.ready = lambda: sandbox.counts.by_status.get(401) == 2  # the second is of who leads then
+        leads = one.create("2", CAT) if leader == "create" else drained(one.bulk(updates(1, start=2)))
+        first = asyncio.ensure_future(leads)
+        while len(vault.calls) < 2:
+            await asyncio.sleep(0.001)
+        second = asyncio.ensure_future(one.create("2", CAT))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).attempts == 3
+        assert first.cancelled()
+    assert len(vault.calls) == 2
+    assert sandbox.counts.by_status == {200: 2, 401: 2}
+
+
 async def test_a_401_in_bulk_refreshes_once(sandbox: Sandbox) -> None:
     vault = Vault(OLD, NEW)
     async with Client(vault, base_url=sandbox.url, limits=None, retry=QUICK, concurrency=16) as one:
