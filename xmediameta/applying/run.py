@@ -18,7 +18,7 @@ from xmediameta.accounts import Auth, AuthCallable
 from xmediameta.address import checked_base_url, is_loopback
 from xmediameta.bulk import BulkRun
 from xmediameta.client import Client
-from xmediameta.credentials import veiled
+from xmediameta.credentials import StoreAuth, veiled
 from xmediameta.errors import ConfigurationError
 from xmediameta.gate import Pace
 from xmediameta.journal import Incoming, Journal
@@ -135,7 +135,7 @@ async def apply(
     course = Course(unit_price=0.0 if local else price, max_cost=max_cost)
     client = Client(auth, base_url=base_url, concurrency=concurrency, pace=pace, strict=strict)
     watch = _Watch(on_progress)
-    names = cast("Collection[str | None]", auth) if isinstance(auth, Mapping) else None
+    names = await _named(auth)
     if not order.files:
         given = cast("Updates", updates)
         if kept is None:
@@ -222,6 +222,17 @@ def _checked(
     if checked.unreadable or (most is not None and checked.invalid > most):
         raise InvalidInput(shown, checked.invalid + checked.unreadable)
     return checked
+
+
+async def _named(auth: object) -> Collection[str | None] | None:
+    """The accounts that there are, as far as that can be told before they are asked for."""
+    if isinstance(auth, Mapping):
+        return cast("Collection[str | None]", auth)
+    if not isinstance(auth, StoreAuth) or not (names := await auth.store.names()):
+        return None
+    # Rows that name no account are those of the only one (`StoredToken.load`).
+    nameless = len(names) == 1 or await auth.store.load(None) is not None
+    return {*names, None} if nameless else names
 
 
 def _have(names: Collection[str | None] | None, accounts: Collection[str | None]) -> None:
