@@ -41,7 +41,7 @@ class Echoes:
     def __init__(self, token: Secret) -> None:
         self._token = token if len(token) >= _LEAST else None
         self._usual = () if self._token is None else _as_text(self._token)
-        self._needles: list[bytes] = [Veiled(form.encode()) for form in self._usual]
+        self._needles: tuple[bytes, ...] = tuple(Veiled(form.encode()) for form in self._usual)
 
     def out_of_success(self, body: bytes, transaction_id: str) -> tuple[bytes, str]:
         """What is kept of a success, without the token in its usual forms: each look takes time with each answer."""

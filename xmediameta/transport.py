@@ -194,7 +194,8 @@ class Transport:
             }
         )
         token = Secret(authorization.rpartition(" ")[2])
-        head = b"" if self._lane is None else self._lane.head(headers)
+        # Of a copy: what is iterated over keeps its names in a form of their own, for each account.
+        head = b"" if self._lane is None else self._lane.head(headers.copy())
         return Session(self._http(self._connector, headers, owner=False), headers, token, sign, head)
 
     def drop(self, session: Session) -> None:
