@@ -69,8 +69,9 @@ class Client:
 
     Args:
         auth: a user token, a credential, a mapping of account names to either (the name None serves updates that name
-            no account), or an async callable `(account) -> credential`, asked when an account is first used, after a
-            401, and when a stopped account is tried again.
+            no account), an async callable `(account) -> credential`, asked when an account is first used, after a 401,
+            and when a stopped account is tried again, or a store of tokens. OAuth 2.0 tokens with a refresh token are
+            renewed ahead of their end and after a 401.
         base_url: where X is; the path `/2/media/metadata` is added.
         concurrency: how many requests of one `bulk` are in flight; `create` is bounded by its callers.
         timeout: seconds for one attempt; None for no bound.

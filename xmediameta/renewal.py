@@ -30,6 +30,8 @@ log: Final = logging.getLogger("xmediameta")
 _LONGEST_TIMER: Final = 86_400.0
 # Seconds until the next try ahead of a token's end, after one that failed.
 _AGAIN: Final = 15.0
+# Seconds between two renewals ahead of time, however short a server lets its tokens live.
+_LEAST: Final = 0.5
 
 
 class Renewal:
@@ -95,10 +97,11 @@ class Renewal:
         self._arm(account)
 
     def forget(self, account: Account) -> None:
-        """The account is dropped."""
-        if account.timer is not None:
-            account.timer.cancel()
-            account.timer = None
+        """The account is dropped. A pair that nobody else keeps stays here."""
+        self._cancel_timer(account)
+        own = self._own.get(account.name)
+        if own is not None and own[1].token == own[0] and not own[1].renewing:
+            del self._own[account.name]
 
     # Asked for each call
 
@@ -188,7 +191,7 @@ class Renewal:
         if stop is not None and isinstance(stop.error, AuthError | Unauthorized):
             account.stop = None
         self.catch_up(account)
-        self._arm(account)
+        self._arm(account, least=_LEAST)
 
     def catch_up(self, account: Account) -> None:
         """Sign with what the keeper holds, which may have been renewed for another account that shares it."""
@@ -198,14 +201,19 @@ class Renewal:
 
     # Timers
 
-    def _arm(self, account: Account) -> None:
-        keeper = account.keeper
-        due = None if keeper is None else keeper.due_at(self._wall())
-        account.due = inf if due is None else due
+    def _arm(self, account: Account, *, least: float = -inf) -> None:
+        now, keeper = self._wall(), account.keeper
+        due = None if keeper is None else keeper.due_at(now)
+        account.due = inf if due is None else max(due, now + least)
         self._set_timer(account)
 
+    def _cancel_timer(self, account: Account) -> None:
+        if account.timer is not None:
+            account.timer.cancel()
+            account.timer = None
+
     def _set_timer(self, account: Account) -> None:
-        self.forget(account)
+        self._cancel_timer(account)
         if account.due < inf:
             seconds = min(_LONGEST_TIMER, max(0.0, account.due - self._wall()))
             me: weakref.ref[Renewal] = weakref.ref(self)
@@ -224,7 +232,7 @@ class Renewal:
     def close(self, accounts: Iterable[Account]) -> None:
         """Renew nothing more; what is under way comes to its end (`settled`)."""
         for account in accounts:
-            self.forget(account)
+            self._cancel_timer(account)
         for task in self._ahead:
             task.cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,7 @@ def json_answer(text: str, status: str = "200 OK") -> bytes:
         (b"HTTP/9 what\r\n\r\n", RefreshFailed),
         (json_answer('{"access_token": 7}'), RefreshFailed),
         (json_answer("[" * 50_000), RefreshFailed),
+        (json_answer(f'{{"access_token": "{CANARY} {CANARY}", "token_type": "bearer"}}'), AuthError),
         (json_answer(f'{{"error": "x", "error_description": "you sent {REFRESH}"}}', "400 Bad Request"), AuthError),
         (json_answer(f'{{"error": "{REFRESH}"}}', "400 Bad Request"), AuthError),
         (answer(REFRESH.encode(), "400 Bad Request"), AuthError),
@@ -470,3 +472,40 @@ async def test_a_second_401_at_any_step_of_a_renewal(error: AuthError | None) ->
                     await second
             await asyncio.gather(first, return_exceptions=True)
             assert endpoint.asked == 1, steps
+
+
+async def test_tokens_that_end_at_once_bring_no_storm() -> None:
+    """The timer of an account that is held does not run in circles, whatever the server says of its tokens."""
+
+    class AtOnce(Endpoint):
+        async def refresh(self, token: OAuth2Token) -> OAuth2Token:
+            self.asked += 1
+            return token.renewed(f"new-{self.asked}", f"refresh-{self.asked}", expires_at=time.time())
+
+    token = OAuth2Token("old", "refresh", client_id="app", expires_at=time.time() + 0.01)
+    async with Client(token, base_url="http://127.0.0.1:9") as one:
+        accounts = one._opened().accounts
+        account = await accounts.get(None)
+        endpoint: Any = AtOnce(None)
+        accounts.renewal._endpoint = endpoint
+        account.users += 1
+        await until(lambda: endpoint.asked)
+        began = time.monotonic()
+        await asyncio.sleep(0.2)
+        assert endpoint.asked <= 1 + (time.monotonic() - began) / 0.5 + 1
+
+
+async def test_what_the_client_itself_keeps_is_forgotten_with_the_account_unless_it_was_renewed() -> None:
+    tokens = {name: OAuth2Token(f"old-{name}", "refresh", client_id="app") for name in ("ana", "bob")}
+    async with Client(tokens, base_url="http://127.0.0.1:9") as one:
+        accounts = one._opened().accounts
+        endpoint: Any = Endpoint(None)
+        accounts.renewal._endpoint = endpoint
+        ana, bob = await accounts.get("ana"), await accounts.get("bob")
+        await accounts.renewal.after_401(bob)
+        for account in (ana, bob):
+            accounts.renewal.forget(account)
+        assert set(accounts.renewal._own) == {"bob"}
+        keeper = accounts.renewal.keeper("bob", tokens["bob"])
+        assert keeper is not None
+        assert keeper.authorization() == "Bearer new-1"

@@ -30,6 +30,7 @@ from xmediameta import (
     StoredToken,
     TokenStore,
 )
+from xmediameta.credentials import veiled
 from xmediameta.tokens.files import accounts_path
 from xmediameta.tokens.lock import held
 
@@ -91,6 +92,17 @@ async def test_the_only_account_serves_updates_that_name_none() -> None:
     assert found.name == "ana"
     await store.save("bob", pair())
     assert await StoredToken.load(store, None) is None
+    await store.save(None, pair(2))
+    found = await StoredToken.load(store, None)
+    assert found is not None
+    assert (found.name, found.token) == (None, pair(2))
+
+
+async def test_a_store_as_a_function() -> None:
+    auth = veiled(MemoryStore({"ana": pair()}))
+    assert await auth("ana") == pair()
+    with pytest.raises(LookupError):
+        await auth("bob")
 
 
 class TestFiles:

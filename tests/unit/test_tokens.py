@@ -207,6 +207,11 @@ class TestAnswers:
         grant = understood(200, Secret('{"access_token": "a2", "token_type": "bearer"}'), ())
         assert grant == Grant(access_token=Secret("a2"), refresh_token=None, expires_in=None, scopes=None)
 
+    @pytest.mark.parametrize("seconds", ["Infinity", "1e300", "-5", "NaN", "0"])
+    def test_a_life_that_no_clock_counts(self, seconds: str) -> None:
+        grant = understood(200, Secret(f'{{"access_token": "a2", "token_type": "b", "expires_in": {seconds}}}'), ())
+        assert grant is None or (isinstance(grant, Grant) and 0 <= (grant.expires_in or 0) <= 1e9)
+
     @pytest.mark.parametrize(
         ("status", "document", "spent", "of_the_app"),
         [

@@ -22,7 +22,7 @@ from yarl import URL
 from xmediameta import __version__
 from xmediameta.body import read_body
 from xmediameta.credentials import Secret
-from xmediameta.errors import AuthError, ReconnectRequired, RefreshFailed
+from xmediameta.errors import AuthError, ConfigurationError, ReconnectRequired, RefreshFailed
 from xmediameta.text import printable
 
 from .messages import Grant, Refusal, basic, code_form, refresh_form, understood
@@ -107,7 +107,7 @@ class TokenEndpoint:
             answer = await self._ask(form, client_id, token.client_secret, secrets)
             if isinstance(answer, Grant):
                 ends = None if answer.expires_in is None else asked_at + answer.expires_in
-                return token.renewed(answer.access_token, answer.refresh_token, expires_at=ends, scopes=answer.scopes)
+                return _renewed(token, answer, ends)
             if isinstance(answer, Refusal):
                 raise _refused(answer, lost=lost)
             if answer.sent and lost:
@@ -273,6 +273,14 @@ def _safe(text: str, secrets: tuple[Secret, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, "****")
     return printable(" ".join(text.split()), 200)
+
+
+def _renewed(token: OAuth2Token, grant: Grant, ends: float | None) -> OAuth2Token:
+    try:
+        return token.renewed(grant.access_token, grant.refresh_token, expires_at=ends, scopes=grant.scopes)
+    except ConfigurationError as error:
+        rule = error.message
+    raise AuthError(f"the token endpoint gave what is no token: {rule}")
 
 
 def _refused(answer: Refusal, *, lost: bool) -> AuthError:

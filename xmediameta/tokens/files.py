@@ -31,6 +31,8 @@ ENVIRONMENT: Final = "XMEDIAMETA_ACCOUNTS"
 KEYRING: Final = "keyring"
 _LONGEST: Final = 1 << 20
 _SUFFIX: Final = ".json"
+_TRIES: Final = 50
+_PAUSE: Final = 0.02
 
 log: Final = logging.getLogger("xmediameta")
 
@@ -157,13 +159,11 @@ class FileStore:
             # What a process that was killed has left; whoever writes holds the lock.
             for left in self.folder.glob(f".{path.stem}.*.tmp"):
                 left.unlink(missing_ok=True)
-            file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            try:
-                os.write(file, written(record))
-                os.fsync(file)
-            finally:
-                os.close(file)
-            temporary.replace(path)
+            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(written(record))
+                file.flush()
+                os.fsync(file.fileno())
+            _renamed(temporary, path)
             self._sync_folder()
         except OSError as error:
             with suppress(OSError):
@@ -214,6 +214,18 @@ class FileStore:
 
     def __repr__(self) -> str:
         return f"<FileStore {_shown(self.folder)}>"
+
+
+def _renamed(temporary: Path, path: Path) -> None:
+    """Put a file in the place of another. Windows refuses that while somebody reads the other, which is soon over."""
+    for _ in range(_TRIES if os.name == "nt" else 0):
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(_PAUSE)
+        else:
+            return
+    temporary.replace(path)
 
 
 def _shown(path: Path) -> str:

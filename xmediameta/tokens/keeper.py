@@ -48,9 +48,9 @@ class StoredToken:
         Raises:
             AuthError: the store cannot be used.
         """
-        if name is None and (only := await only_name(store)) is not None:
-            name = only
         token = await store.load(name)
+        if token is None and name is None and (only := await only_name(store)) is not None:
+            name, token = only, await store.load(only)
         return None if token is None else cls(store, name, token)
 
     @property
@@ -180,7 +180,13 @@ class StoredToken:
         log.info("a new access token for %s", _named(self.name))
 
     async def _save(self, fresh: OAuth2Token) -> None:
-        await self.store.save(self.name, fresh)
+        try:
+            await self.store.save(self.name, fresh)
+        except Exception as error:
+            why = error.message if isinstance(error, XMediaMetaError) else type(error).__name__
+            raise AuthError(
+                f"the new token could not be stored ({why}); this process still has it, and stores it at the next try"
+            ) from error
         self.token, self._unsaved = fresh, None
 
     async def _note(self, error: ReconnectRequired) -> None:

@@ -18,6 +18,8 @@ from xmediameta.text import printable
 
 # X's words for a refresh token that is spent, revoked or unknown, under the error `invalid_request` (FACTS).
 _SPENT: Final = "value passed for the token was invalid"
+# Seconds; what is longer, or infinite, is as good as this.
+_LONGEST_LIFE: Final = 1e9
 _OF_THE_APP: Final = frozenset(("invalid_client", "unauthorized_client"))
 
 
@@ -107,7 +109,7 @@ def understood(status: int, body: Secret, secrets: tuple[Secret, ...]) -> Grant 
             Grant(
                 access_token=Secret(access),
                 refresh_token=Secret(refresh) if isinstance(refresh, str) and refresh else None,
-                expires_in=max(0.0, float(expires)) if expires is not None else None,
+                expires_in=min(max(0.0, float(expires)), _LONGEST_LIFE) if expires is not None else None,
                 scopes=tuple(scope.split() if isinstance(scope, str) else scope) if scope else None,
             )
             if status == 200 and isinstance(access, str) and access
