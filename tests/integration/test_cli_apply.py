@@ -474,3 +474,16 @@ def test_an_input_that_its_run_holds_already_is_not_checked_again(
     assert apply(sandbox, rows(4) + "{\n", "--skip-invalid").code == 1
     assert apply(sandbox, rows(5)).code == 0
     assert (len(seen), sandbox.counts.requests) == (4, 5)
+
+
+def test_how_to_send_again_what_failed_is_told(apply: Callable[..., Ran], serve: Serve):
+    sandbox = serve()
+    sandbox.script("2", ["404"])
+    hint = "what failed is sent again only with --retry-failed"
+    assert hint in apply(sandbox, rows(3)).err.splitlines()
+    ran = apply(sandbox, rows(3))
+    assert (ran.code, sandbox.counts.requests) == (1, 3)
+    assert hint in ran.err
+    ran = apply(sandbox, rows(3), "--retry-failed")
+    assert (ran.code, sandbox.counts.requests) == (0, 4)
+    assert hint not in ran.err

@@ -79,7 +79,17 @@ def test_time_left_with_windows_of_unknown_length():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.44, "0.4 s"), (12.4, "12 s"), (59.6, "1:00"), (372, "6:12"), (3_972, "1:06:12")]
+    ("seconds", "told"),
+    [
+        (0.44, "0.4 s"),
+        (12.4, "12 s"),
+        (59.6, "1:00"),
+        (372, "6:12"),
+        (3_972, "1:06:12"),
+        (172_799, "47:59:59"),
+        (172_800, "2 days 0 h"),
+        (1_801_103, "20 days 20 h"),
+    ],
 )
 def test_lasting(seconds: float, told: str):
     assert lasting(seconds) == told

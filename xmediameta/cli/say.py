@@ -24,6 +24,7 @@ _STYLES: Final = {"error": "red", "warning": "yellow"}
 # What the library's log records carry beside their message.
 _EXTRAS: Final = ("account", "media_id", "ref", "attempt", "seconds", "x_transaction_id")
 _LONGEST: Final = 4_000
+_AS_DAYS: Final = 48  # hours
 
 
 class Reporter:
@@ -122,11 +123,14 @@ def money(usd: float) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """`0.4 s`, `48 s`, `6:12` (minutes), `1:06:12` (hours)."""
+    """`0.4 s`, `48 s`, `6:12` (minutes), `1:06:12` (hours), `20 days 20 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= _AS_DAYS:
+        days, hours = divmod(hours + (minutes >= 30), 24)
+        return f"{days:,} days {hours} h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -99,6 +99,8 @@ def tell_end(options: ApplyOptions, course: Course, reporter: Reporter, *, local
         f"{counted(course.requests, 'request')}{retries}, {cost}",
         **{} if not reporter.json else _for_log(course),
     )
+    if course.counts.failed and course.journal is not None and not options.order.retry_failed:
+        reporter.info("what failed is sent again only with --retry-failed")
     if course.counts.pending:
         waiting = f"{counted(course.counts.pending, 'update')} pending"
         if course.journal is not None:
