@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from xmediameta.journal import Incoming
 from xmediameta.wire import encode
 
 from .commandline import Ran, folder, rows, run, serve  # noqa: F401 - fixtures
+from .journals import PEAK, linux
 
 Run = Callable[..., Ran]
 Serve = Callable[..., Sandbox]
@@ -66,6 +69,7 @@ def test_a_journal_that_is_not_there_is_not_made(folder: Path, run: Run) -> None
     ]
     assert "about 30:0" in ran.out
     assert "what binds is the 15-minute window of an account" in ran.out
+    assert "no credential for the accounts news, shop: " in ran.err  # said, and no reason to plan nothing
     shop, news = ran.out.splitlines()[-2:]
     assert shop.split()[:2] == ["shop", "1,199"]
     assert shop.split()[-1] == "user-15min"
@@ -116,6 +120,19 @@ def test_no_token_and_no_journal_are_needed(folder: Path, run: Run, monkeypatch:
     assert "kept.db" in ran.err
 
 
+@linux
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_are_planned_in_flat_memory(folder: Path) -> None:
+    (folder / "a.jsonl").write_text(rows(100_000))
+    code = "import sys; from xmediameta.cli import main; main(['plan', *sys.argv[1:]])\n" + PEAK
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "a.jsonl"], capture_output=True, text=True, timeout=120, check=True
+    )
+    told = ran.stdout.splitlines()
+    assert told[0] == "100,000 rows: 100,000 to send"
+    assert int(told[-1]) < 110_000  # kilobytes, of which half are the interpreter and what is imported
+
+
 def test_what_is_left_of_a_window_counts(folder: Path, run: Run, serve: Serve) -> None:
     """The journal keeps how the windows stand, so a plan waits for what an earlier run has spent."""
     (folder / "a.jsonl").write_text(rows(10))
@@ -150,6 +167,7 @@ def test_coalesce_with_a_journal(folder: Path, run: Run, serve: Serve) -> None:
     assert "different members" not in ran.err
 
 
+@pytest.mark.slow
 def test_a_plan_of_the_sandbox_is_what_apply_then_takes(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

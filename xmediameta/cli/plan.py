@@ -18,12 +18,12 @@ from xmediameta.applying.keeping import Keeping, fingerprint, keeping
 from xmediameta.applying.kept import incoming
 from xmediameta.applying.order import PRICE_DATE, Order
 from xmediameta.applying.plan import AccountPlan, Plan, planned, rehearsed
-from xmediameta.errors import JournalError
+from xmediameta.errors import JournalError, XMediaMetaError
 from xmediameta.ledger import Limits
 from xmediameta.limits import WindowName
 from xmediameta.text import counted, printable
 
-from .auth import credentials
+from .auth import credentials, without_credential
 from .check import Faults
 from .looping import run_in_loop
 from .opening import goes_nowhere, opened
@@ -81,12 +81,14 @@ def plan(options: ApplyOptions, reporter: Reporter) -> int:
 
 
 def _apps(options: ApplyOptions, names: list[str | None], reporter: Reporter) -> dict[str | None, str]:
-    """The apps of accounts, as far as their credentials are there already; a plan does without."""
+    """The apps of accounts, as far as their credentials are there already; a plan does without, and says which lack."""
     apps: dict[str | None, str] = {}
     if options.order.sandbox:
         return apps
-    with suppress(click.ClickException):
+    with suppress(click.ClickException, XMediaMetaError):
         given = credentials(options, reporter)
+        for said in without_credential(names, given):
+            reporter.warn(said)
         for name in names:
             if name in given and (app := given[name].app) is not None:
                 apps[name] = app
