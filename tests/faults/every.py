@@ -21,7 +21,7 @@ ACCOUNT_STOPS = {"401", "403-client-forbidden", "403-suspended", "403-unsupporte
 LIMITED = {name for name in FAULTS if name.startswith("429")}
 # Seconds, where the catalogue's own number would only take time.
 NUMBERS = {"late": "0.2", "slow": "0.2"} | dict.fromkeys(("429", "429-legacy-88", "429-lying", "429-milliseconds"), "1")
-TIMEOUT = 1.2
+TIMEOUT = 2.0
 
 
 def token(name: str | None) -> str:
