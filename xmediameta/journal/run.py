@@ -1,8 +1,9 @@
 """A run that is held: the queue from which its tasks are drawn, and the book in which they are finished.
 
-A commit begins when the last one has ended, and takes all outcomes that have come in meanwhile. So a slow disk makes
-larger batches, a fast one smaller delays, and a caller who waits for `finish` has never more unrecorded than it has
-workers. Tasks are fetched before they are asked for, a batch for each account, fewer where there are many accounts.
+A commit begins when the last one has ended, and takes all outcomes that have come in meanwhile, and those that each
+next turn of the loop brings, up to a bound: to hand something to another thread is dear. So a slow disk makes larger
+batches, a fast one smaller delays, and a caller who waits for `finish` has never more unrecorded than it has workers.
+Tasks are fetched before they are asked for, a batch for each account, fewer where there are many accounts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .work import Work
 _BATCH: Final = 256
 _LEAST: Final = 4
 _FETCHED: Final = 20_000  # tasks that may be fetched and wait, over all accounts; about 1.5 kB each
+_GATHERED: Final = 32  # outcomes with which a commit begins, although more may come
 _FETCHES: Final = 16  # at a time, so that a commit does not wait behind those of thousands of accounts
 _ENDED: Final[tuple[State, ...]] = ("applied", "unchanged", "failed", "expired", "invalid")
 
@@ -214,8 +216,14 @@ class JournalRun:
             await asyncio.wait((self._newest,))
 
     async def _commit(self) -> None:
-        while (commit := self._next_commit) is not None:
-            batch, self._batch, self._next_commit = self._batch, [], None
+        while self._next_commit is not None:
+            try:
+                await self._gather()
+            except asyncio.CancelledError:
+                self._break_off()
+                raise
+            commit, self._next_commit = self._next_commit, None
+            batch, self._batch = self._batch, []
             error = self.failed
             try:
                 if error is None:
@@ -231,6 +239,13 @@ class JournalRun:
                     commit.fail(error)
                 else:
                     commit.set_result(None)
+
+    async def _gather(self) -> None:
+        """Let more outcomes share a commit while each turn of the loop brings some; no time is waited for."""
+        before = 0
+        while before < len(self._batch) < _GATHERED:
+            before = len(self._batch)
+            await asyncio.sleep(0)
 
     async def _record(self, batch: list[Finished]) -> None:
         kept: Mapping[str, str] = {}
