@@ -321,10 +321,11 @@ class Accounts:
         if self._many:
             account.given = self._given(account.name)
         keeper = self.renewal.keeper(account.name, credential, account.keeper)
-        if keeper is not account.keeper:
-            self.renewal.take(account, keeper)
         signature = Signature(credential if keeper is None else keeper)
-        if signature != account.credential:
+        changed = signature != account.credential
+        if changed or keeper is not account.keeper:
+            self.renewal.take(account, keeper)
+        if changed:
             if signature.app == account.credential.app:
                 account.healed()
             account.stop = None

@@ -198,6 +198,7 @@ class Renewal:
         keeper = account.keeper
         if keeper is not None and keeper.authorization() != account.credential.authorization():
             self._swap(account, Signature(keeper))
+            self._arm(account)
 
     # Timers
 

@@ -210,6 +210,49 @@ class TestStored:
                 await asyncio.gather(burst(one, 20), burst(two, 20))
         assert (sandbox.oauth.renewals, sandbox.oauth.reused) == (1, 0)
 
+    async def test_rows_that_name_no_account_may_share_one_with_those_that_do(self) -> None:
+        """As in the command: the only account that is logged in stands in for none."""
+        async with Sandbox(**NO_LIMIT, latency=0.005, token_lifetime=1.0) as sandbox:
+            shared = StoredToken(MemoryStore(), "alice", token_of(sandbox))
+            await shared.store.save("alice", shared.token)
+            async with client(sandbox, {None: shared, "alice": shared}, concurrency=4) as one:
+                ended = time.monotonic() + 1.5
+
+                async def slowly() -> Any:
+                    number = 0
+                    while time.monotonic() < ended:
+                        number += 1
+                        yield updates(1, first=number, account="alice" if number % 2 else None)[0]
+                        await asyncio.sleep(0.01)
+
+                outcomes, error = await outcomes_of(one, slowly())
+                accounts = one._sender.accounts.known()  # type: ignore[union-attr]
+                assert len({account.credential for account in accounts}) == 1
+        assert error is None
+        assert all(isinstance(outcome, Applied) for outcome in outcomes)
+        assert sandbox.oauth.reused == 0
+        assert 1 <= sandbox.oauth.renewals <= 1 + (time.monotonic() - ended + 1.5) / 0.8
+
+    async def test_a_login_elsewhere_is_renewed_in_time_too(self, tmp_path: Path) -> None:
+        """The account was out; what another process has stored meanwhile is taken over with its end."""
+        async with Sandbox(**NO_LIMIT) as sandbox:
+            store = FileStore(tmp_path)
+            await store.save("alice", token_of(sandbox, known=False))
+            sandbox.oauth.revoke("alice")
+            async with client(sandbox, FileStore(tmp_path)) as one:
+                with pytest.raises(ReconnectRequired):
+                    await one.create("1", alt(), account="alice")
+                account = one._sender.accounts.seen("alice")  # type: ignore[union-attr]
+                assert account is not None
+                account.asked_at -= 1.0  # a second later
+                again = token_of(sandbox)
+                await store.save("alice", again)
+                assert isinstance(await one.create("1", alt(), account="alice"), Applied)
+                assert again.expires_at is not None
+                assert again.expires_at - 91 < account.due <= again.expires_at - 59
+                assert account.timer is not None
+            assert account.timer is None
+
     async def test_an_account_that_is_not_in_the_store(self, tmp_path: Path) -> None:
         async with Sandbox(**NO_LIMIT) as sandbox:
             store = FileStore(tmp_path)

@@ -98,9 +98,10 @@ class StoredToken:
         """
         if self.authorization() != seen:
             return True
-        task = self._task
-        if task is None or (task.done() and self._seen != seen):
-            task = self._task = Steadfast(self._renewed(seen, endpoint, now), loop=asyncio.get_running_loop())
+        task, loop = self._task, asyncio.get_running_loop()
+        ended = task is None or (task.done() and (self._seen != seen or not self._waiting))
+        if task is None or ended or task.get_loop() is not loop:
+            task = self._task = Steadfast(self._renewed(seen, endpoint, now), loop=loop)
             task.add_done_callback(self._done)
             self._seen = seen
         self._waiting += 1
