@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from .account import Account
 from .coalesce import Entry
-from .errors import BatcherFull, InvalidUpdate, RateLimitWaitTooLong, XMediaMetaError
+from .errors import BatcherFull, InvalidUpdate, JournalError, RateLimitWaitTooLong, XMediaMetaError
 from .hooks import tell
 from .ledger import Ticket
 from .models import Update
@@ -23,7 +23,7 @@ from .verdict import Retry, WaitForWindow
 from .wire import Reply
 
 # Why one call ends while others who share its entry may have more time.
-_OF_ITS_OWN: Final = (RateLimitWaitTooLong, BatcherFull, InvalidUpdate)
+_OF_ITS_OWN: Final = (RateLimitWaitTooLong, BatcherFull, InvalidUpdate, JournalError)
 
 
 class Call:
@@ -149,9 +149,74 @@ class Call:
             return error
         account.users += 1
         try:
-            return await _deliver(self._sender, account, entry, max_wait=self._max_wait, places=self._places)
+            return await self._until_settled(account, entry)
         finally:
             account.users -= 1
+
+    async def _until_settled(self, account: Account, entry: Entry) -> Result:
+        """Send an entry until it is settled.
+
+        Windows, a place, and what `Retry-After` asks for take `max_wait` seconds at most, together.
+        """
+        sender, max_wait = self._sender, self._max_wait
+        waited = 0.0
+        while True:
+            now = sender.loop.time()
+            refusal = account.refusal(now, entry)
+            if refusal is not None:
+                return refusal
+            try:
+                patience = None if max_wait is None else max(0.0, max_wait - waited)
+                ticket = await account.gate.enter(interactive=True, max_wait=patience)
+            except RateLimitWaitTooLong as error:
+                return too_long(error, entry, account.name, max_wait or 0.0)
+            except XMediaMetaError as error:
+                error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+                return error
+            waited += sender.loop.time() - now
+            if self._places is None:
+                result = await sender.attempt(account, entry, ticket)
+            else:
+                patience = None if max_wait is None else max(0.0, max_wait - waited)
+                result = await self._attempt_in_place(self._places, account, entry, ticket, patience)
+            if isinstance(result, Reply | BatcherFull):
+                return result
+            verdict, result = await sender.step(account, entry, result, bulk=False)
+            if isinstance(verdict, Retry):
+                after = verdict.after or 0.0
+                if max_wait is not None and asked_for(result):
+                    waited += after
+                    if waited > max_wait:
+                        return result  # with `Retry-After` it is longer than the caller would wait
+                await asyncio.sleep(after)
+            elif not isinstance(verdict, WaitForWindow):
+                return result
+
+    async def _attempt_in_place(
+        self, places: asyncio.Semaphore, account: Account, entry: Entry, ticket: Ticket, patience: float | None
+    ) -> Result:
+        sender = self._sender
+        try:
+            async with asyncio.timeout(patience if places.locked() else None):
+                await places.acquire()
+        except BaseException as error:
+            account.gate.ledger.release(ticket, sender.loop.time(), maybe_sent=False)
+            account.gate.changed()
+            if isinstance(error, TimeoutError):
+                full = BatcherFull(f"no place on the wire came free within {patience:g} s")
+                full.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+                return full
+            raise
+        try:
+            result = await sender.attempt(account, entry, ticket)
+            if isinstance(result, Reply):
+                await self._succeeded(entry, result)
+            return result
+        finally:
+            places.release()
+
+    async def _succeeded(self, entry: Entry, reply: Reply) -> None:
+        """A success, told while its place on the wire is still held."""
 
     async def _turn(self, entry: Entry) -> Result | None:
         """Wait for the outcome that another brings, or (None) until this one must lead."""
@@ -199,66 +264,3 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call for {self.update.id}>"
-
-
-async def _deliver(
-    sender: Sender, account: Account, entry: Entry, *, max_wait: float | None, places: asyncio.Semaphore | None = None
-) -> Result:
-    """Send an entry in the caller's task until it is settled.
-
-    Args:
-        max_wait: seconds for windows, for a place, and for what `Retry-After` asks for, together.
-        places: on the wire, where they are bounded.
-    """
-    waited = 0.0
-    while True:
-        now = sender.loop.time()
-        refusal = account.refusal(now, entry)
-        if refusal is not None:
-            return refusal
-        try:
-            patience = None if max_wait is None else max(0.0, max_wait - waited)
-            ticket = await account.gate.enter(interactive=True, max_wait=patience)
-        except RateLimitWaitTooLong as error:
-            return too_long(error, entry, account.name, max_wait or 0.0)
-        except XMediaMetaError as error:
-            error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-            return error
-        waited += sender.loop.time() - now
-        if places is None:
-            result = await sender.attempt(account, entry, ticket)
-        else:
-            patience = None if max_wait is None else max(0.0, max_wait - waited)
-            result = await _attempt_in_place(sender, places, account, entry, ticket, patience)
-        if isinstance(result, Reply | BatcherFull):
-            return result
-        verdict, result = await sender.step(account, entry, result, bulk=False)
-        if isinstance(verdict, Retry):
-            after = verdict.after or 0.0
-            if max_wait is not None and asked_for(result):
-                waited += after
-                if waited > max_wait:
-                    return result  # with `Retry-After` it is longer than the caller would wait
-            await asyncio.sleep(after)
-        elif not isinstance(verdict, WaitForWindow):
-            return result
-
-
-async def _attempt_in_place(
-    sender: Sender, places: asyncio.Semaphore, account: Account, entry: Entry, ticket: Ticket, patience: float | None
-) -> Result:
-    try:
-        async with asyncio.timeout(patience if places.locked() else None):
-            await places.acquire()
-    except BaseException as error:
-        account.gate.ledger.release(ticket, sender.loop.time(), maybe_sent=False)
-        account.gate.changed()
-        if isinstance(error, TimeoutError):
-            full = BatcherFull(f"no place on the wire came free within {patience:g} s")
-            full.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-            return full
-        raise
-    try:
-        return await sender.attempt(account, entry, ticket)
-    finally:
-        places.release()

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 from .accounts import Accounts, Auth, AuthCallable
 from .address import checked_base_url
 from .attempts import Retrier, RetryPolicy
-from .batcher import Batcher
+from .batcher import Batcher, Book
 from .bulk import BulkRun, Journaled, Options
 from .calls import Call
 from .clock import ServerClock
@@ -258,6 +259,8 @@ class Client:
         coalesce: Coalesce = None,
         concurrency: int | None = None,
         drain: float = 30.0,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        run: str | None = None,
     ) -> Batcher:
         """Send updates in the background, handed in one at a time: an async context manager.
 
@@ -267,10 +270,18 @@ class Client:
             coalesce: `"last"` or `"merge"` for different pending updates of one media id; by default all are sent.
             concurrency: requests in flight; by default the client's.
             drain: seconds to send what is pending when the block is left.
+            journal: an open journal or the path of one. What is accepted is in it before it is sent, each answer is
+                recorded before it is told, and what is not settled when the process ends is sent at the next start.
+            run: its name in the journal.
 
         Raises:
             ConfigurationError: an option that makes no sense.
         """
+        keep = None
+        if journal is not None:
+            if not run:
+                raise ConfigurationError("a batcher's run in a journal needs a name: run='...'")
+            keep = partial(self._book, journal, run)
         return Batcher(
             self._opened,
             self._calls,
@@ -280,7 +291,11 @@ class Client:
             max_delay=max_delay,
             coalesce=coalesce,
             drain=drain,
+            keep=keep,
         )
+
+    async def _book(self, journal: Journal | str | os.PathLike[str], run: str) -> Book:
+        return await Book.open(journal, run, self._base_url, self._opened().accounts)
 
     def listen(self, **listeners: Unpack[HookOptions]) -> None:
         """Listen to this client with these too; see the class.

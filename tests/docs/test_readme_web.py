@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from threading import Thread
 from types import ModuleType
 from wsgiref.simple_server import WSGIServer
@@ -42,6 +43,18 @@ async def test_batcher(sandbox: Sandbox) -> None:
     async with Client.from_env() as client:
         space = await run_python(block("python", "batcher"), client=client)
     assert space["applied"].id == CAT
+    assert sandbox.applied == {CAT: {"alt_text": {"text": "A dancing cat"}}}
+
+
+async def test_batcher_journal(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Client.from_env() as client:
+        sandbox.deplete()
+        await run_python(block("python", "batcher-journal"), client=client)
+        assert sandbox.applied == {}
+    sandbox.heal()
+    async with Client.from_env() as client, client.batcher(journal="web.db", run="web") as batcher:
+        await batcher.flush()
     assert sandbox.applied == {CAT: {"alt_text": {"text": "A dancing cat"}}}
 
 

@@ -89,7 +89,7 @@ class Desk:
         self.loaded = self.load(rows, name=name, url=url, fingerprint=fingerprint, coalesce=coalesce)
         anew = known is not None and not self.loaded.resumed
         self.record, self.work = self.store.begin(
-            name, force=force, retry_failed=retry_failed, anew=anew, stopped=lambda: False
+            name, force=force, retry_failed=retry_failed, anew=anew, stopped=lambda: False, work=Work
         )
         return self.loaded
 

@@ -188,7 +188,7 @@ def test_a_run_stays_with_its_base_url(desk: Desk) -> None:
 
 def test_a_run_that_is_not_there(desk: Desk) -> None:
     with pytest.raises(JournalError, match="there is no run 'run'"):
-        desk.store.begin("run", force=False, retry_failed=False, anew=False, stopped=lambda: False)
+        desk.store.begin("run", force=False, retry_failed=False, anew=False, stopped=lambda: False, work=work.Work)
     assert desk.store.run("run") is None
 
 

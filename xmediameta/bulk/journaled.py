@@ -61,7 +61,7 @@ class TaskRow(Row):
                 self.recorder.unsure(self.task)
             self.run.deliver(outcome)
         else:
-            self.recorder.record(outcome, None if self.task is None else _finished(self.task, outcome, attempts))
+            self.recorder.record(outcome, None if self.task is None else finished(self.task, outcome, attempts))
 
 
 class JournalSource:
@@ -167,7 +167,8 @@ def _error(record: TaskRecord) -> XMediaMetaError:
     return XMediaMetaError(str(said.get("detail", record.error or "failed")))
 
 
-def _finished(task: Drawn, outcome: Outcome, attempts: int) -> Finished:
+def finished(task: Drawn, outcome: Outcome, attempts: int) -> Finished:
+    """How a task ended, as it is recorded."""
     match outcome:
         case Applied():
             return Finished(

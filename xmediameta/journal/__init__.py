@@ -3,14 +3,15 @@
 Rooms, from the bottom: `schema` (the tables, and how to read them), `records`, `places`, `file` (opening and checking),
 `chains` (what is decided about the rows of one media id) and `sequences` (how these are found and joined), `lock` and
 `rivals` (who else is at work), `loading`, `settling` and `work` (an input comes in, is compared with what was sent, and
-goes out), `store` (the whole engine), `rehearsal` (the same on a throw-away copy), `thread`, and `journal` with `run`,
-the asyncio face.
+goes out), `growing` (rows come in one at a time), `store` (the whole engine), `rehearsal` (the same on a throw-away
+copy), `thread`, and `journal` with `run` and `queue`, the asyncio face.
 """
 
 from __future__ import annotations
 
 from .journal import Journal
 from .places import journal_path
+from .queue import JournalQueue
 from .records import (
     STATES,
     Clash,
@@ -37,6 +38,7 @@ __all__ = [
     "Finished",
     "Incoming",
     "Journal",
+    "JournalQueue",
     "JournalRun",
     "Loaded",
     "Rehearsal",

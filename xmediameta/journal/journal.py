@@ -19,19 +19,23 @@ from xmediameta.coalesce import Coalesce
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
+from .growing import FINGERPRINT, Growing
 from .loading import Loading
 from .lock import RunLock
 from .places import doubts, journal_path
+from .queue import JournalQueue
 from .records import Counted, Incoming, Loaded, RunRecord, State, TaskRecord
 from .rehearsal import Rehearsal, Stage
 from .run import JournalRun
-from .store import Store
+from .store import AnyWork, Store
 from .thread import JournalThread, to_the_end
+from .work import Work
 
 log: Final = logging.getLogger("xmediameta")
 _PIECE: Final = 2_000  # rows that are read or written at a stretch
 
 AnyStore = TypeVar("AnyStore", bound=Store)
+AnyRun = TypeVar("AnyRun", bound=JournalRun)
 
 
 class Journal:
@@ -174,6 +178,43 @@ class Journal:
         Raises:
             JournalError: another process has the run, it sends to another base URL, or the file cannot be written.
         """
+        return await self._started(
+            name,
+            base_url,
+            incoming,
+            fingerprint=fingerprint,
+            force=force,
+            retry_failed=retry_failed,
+            coalesce=coalesce,
+            work=Work,
+            run=JournalRun,
+        )
+
+    async def queue(self, name: str, base_url: str) -> JournalQueue:
+        """Take hold of a run that grows while it is held, with what an earlier process has left in it.
+
+        Args:
+            name: of the run.
+            base_url: where it sends to.
+
+        Raises:
+            JournalError: as for `start`, or the run of that name is that of an input.
+        """
+        return await self._started(name, base_url, (), fingerprint=FINGERPRINT, work=Growing, run=JournalQueue)
+
+    async def _started(
+        self,
+        name: str,
+        base_url: str,
+        incoming: Iterable[Incoming] | AsyncIterable[Incoming],
+        *,
+        fingerprint: str | None,
+        force: bool = False,
+        retry_failed: bool = False,
+        coalesce: Coalesce = None,
+        work: type[AnyWork],
+        run: Callable[..., AnyRun],
+    ) -> AnyRun:
         name = _storable(name)
         if fingerprint is not None and coalesce is not None:
             fingerprint = f"{fingerprint} {coalesce}"
@@ -191,8 +232,10 @@ class Journal:
             )
             loaded = await self._loaded(loading, incoming, fingerprint, stop)
             anew = known is not None and not loaded.resumed
-            record, work = await call(
-                lambda: self._store.begin(name, force=force, retry_failed=retry_failed, anew=anew, stopped=stop.is_set),
+            record, begun = await call(
+                lambda: self._store.begin(
+                    name, force=force, retry_failed=retry_failed, anew=anew, stopped=stop.is_set, work=work
+                ),
                 on_cancel=stop.set,
             )
             counts = await call(self._store.counts, record.load, on_cancel=stop.set)
@@ -200,9 +243,9 @@ class Journal:
             lock.release()
             raise
         accounts = [counted.account for counted in counts if counted.requests_needed]
-        run = JournalRun(self, self._thread, lock, record, work, accounts, loaded)
-        self._runs.add(run)
-        return run
+        held = run(self, self._thread, lock, record, begun, accounts, loaded)
+        self._runs.add(held)
+        return held
 
     async def _loaded(
         self,

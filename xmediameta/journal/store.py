@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
 from .file import JournalFile, now_text
+from .growing import FINGERPRINT as QUEUE
 from .loading import Loading
 from .records import STATES, Counted, Loaded, RunRecord, State, TaskRecord
 from .rivals import Rivals
@@ -27,6 +28,8 @@ from .schema import beyond, first, seq_of
 from .sequences import clashes
 from .settling import settle_load
 from .work import Work
+
+AnyWork = TypeVar("AnyWork", bound=Work)
 
 _RUNS: Final = (
     "SELECT run.run, run.name, place.base_url, run.load, run.fingerprint, run.created_at, run.started_at, run.ended_at,"
@@ -126,6 +129,9 @@ class Store:
                 f"the run {printable(name)!r} sends to {known.base_url}, not to {printable(base_url)}: give it another"
                 " name"
             )
+        if known is not None and (known.fingerprint == QUEUE) != (fingerprint == QUEUE):
+            kind = "a queue" if known.fingerprint == QUEUE else "an input"
+            raise JournalError(f"the run {printable(name)!r} is that of {kind}: give this one another name")
         unfinished = known is not None and known.total > self._ended(known.load)
         loading = Loading(
             self._file,
@@ -143,8 +149,15 @@ class Store:
         return loading
 
     def begin(
-        self, name: str, *, force: bool, retry_failed: bool, anew: bool, stopped: Callable[[], bool]
-    ) -> tuple[RunRecord, Work]:
+        self,
+        name: str,
+        *,
+        force: bool,
+        retry_failed: bool,
+        anew: bool,
+        stopped: Callable[[], bool],
+        work: type[AnyWork],
+    ) -> tuple[RunRecord, AnyWork]:
         """Make a loaded run ready to be sent: decide what is unchanged, and open a sitting.
 
         Args:
@@ -152,6 +165,7 @@ class Store:
             retry_failed: send again what failed.
             anew: the run had ended before: what was applied then is looked at again, and requests count from 0.
             stopped: as for `load`.
+            work: of what kind.
 
         Raises:
             JournalError: there is no such run.
@@ -185,7 +199,7 @@ class Store:
             ).fetchall()
         )
         plain = self._file.one("SELECT plain FROM load WHERE load = ?", record.load)
-        return record, Work(self._file, record, rivals, accounts, plain)
+        return record, work(self._file, record, rivals, accounts, plain)
 
     # Looking
 

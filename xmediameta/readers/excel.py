@@ -15,10 +15,10 @@ from typing import IO, Any, Final
 
 from msgspec import Struct
 
+from xmediameta.extras import needed
 from xmediameta.flat import Column, Columns, Flaw, Kind, read_header
 from xmediameta.text import counted, printable
 
-from xmediameta.extras import needed
 from .findings import Failed, letters
 from .rows import ReadOptions, Reject, Row, Unreadable
 from .sheetscan import failed_formulas, refuse_bombs

@@ -13,9 +13,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
+from xmediameta.extras import needed
 from xmediameta.text import printable
 
-from xmediameta.extras import needed
 from .rows import Stream, Unreadable
 
 _BUFFER: Final = 1 << 18

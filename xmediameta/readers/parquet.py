@@ -14,12 +14,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from xmediameta.explain import Fault
+from xmediameta.extras import needed
 from xmediameta.flat import COLUMN_NAMES, Column, Columns, Flaw, read_header
 from xmediameta.text import printable
 
 from .arrowcells import is_text, is_utf8, kept, reading
 from .damage import damage
-from xmediameta.extras import needed
 from .rows import ReadOptions, Reject, Row, Unreadable
 
 _BATCH: Final = 1024

@@ -13,9 +13,9 @@ from typing import IO, Any, Final
 
 from msgspec import Struct
 
+from xmediameta.extras import needed
 from xmediameta.text import printable
 
-from xmediameta.extras import needed
 from .rows import Unreadable
 
 # Two letters at least: `C://` is a drive.

@@ -10,10 +10,9 @@ import io
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from xmediameta.extras import needed
 from xmediameta.flat import KNOWN
 from xmediameta.shortform import SHORT_FORMS
-
-from xmediameta.extras import needed
 
 TemplateKind = Literal["xlsx", "csv"]
 

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Self
 
-from .bulk.rows import as_update
-from .calls import Call
-from .coalesce import Coalesce, Entry
-from .errors import BatcherClosed, BatcherFull, InvalidUpdate, XMediaMetaError
-from .models import Update
-from .outcomes import Applied, NotSent
-from .sender import Result, Sender
-from .settings import check_coalesce, check_seconds, check_whole
-from .text import counted
-from .told import about
-from .wire import encode
+from xmediameta.bulk.rows import as_update
+from xmediameta.calls import Call
+from xmediameta.coalesce import Coalesce
+from xmediameta.errors import BatcherClosed, BatcherFull, InvalidUpdate, XMediaMetaError
+from xmediameta.journal import Drawn
+from xmediameta.journal.thread import to_the_end
+from xmediameta.models import Update
+from xmediameta.outcomes import Applied, NotSent
+from xmediameta.sender import Sender
+from xmediameta.settings import check_coalesce, check_seconds, check_whole
+from xmediameta.text import counted
+from xmediameta.told import about
+from xmediameta.wire import encode
+
+from .book import Book
+from .submission import Submission
 
 log: Final = logging.getLogger("xmediameta")
 
@@ -51,6 +56,7 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
         max_delay: float,
         coalesce: Coalesce,
         drain: float,
+        keep: Callable[[], Awaitable[Book]] | None = None,
     ) -> None:
         check_whole("max_pending", max_pending, 1)
         check_whole("concurrency", concurrency, 1)
@@ -67,11 +73,14 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
         self._drain = drain
         self.places = asyncio.Semaphore(concurrency)
         self._taken = 0  # accepted and not settled, and places promised to who waits for one
-        self._pending: dict[_Submission, None] = {}
+        self._pending: dict[Submission, None] = {}
         self._rooms: dict[asyncio.Future[None], None] = {}
         self._held: dict[asyncio.Future[None], None] = {}
         self._flushes: list[_Flush] = []
+        self._tasks: set[asyncio.Task[Applied]] = set()
         self._closed = False
+        self._keep = keep
+        self._book: Book | None = None
 
     # The ways in
 
@@ -154,9 +163,25 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
             pass
         finally:
             self._give_up()
+            await to_the_end(asyncio.get_running_loop().create_task(self._end()))
+
+    async def _end(self) -> None:
+        """Once all that was given up has ended, and is noted as pending where there is a journal."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        book, self._book = self._book, None
+        if book is not None:
+            lost = await book.close()
+            if lost is not None:
+                log.error("%s", lost)
 
     async def __aenter__(self) -> Self:
         self._opened()
+        if self._keep is not None and self._book is None:
+            self._book = await self._keep()
+            async for task in self._book.left():  # ahead of all that is handed in from now on
+                self._taken += 1
+                self._launched(task.update, task.body, None, task).add_done_callback(_told)
         return self
 
     async def __aexit__(
@@ -184,6 +209,8 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
     def _checked(self, given: Given) -> tuple[Update, bytes]:
         if self._closed:
             raise BatcherClosed("the batcher is closed")
+        if self._keep is not None and self._book is None:
+            raise RuntimeError("a batcher with a journal is used within its block: async with client.batcher(...)")
         update = as_update(given)
         try:
             body = encode(update, strict=self._strict)
@@ -222,20 +249,30 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
     def _full(self) -> bool:
         return self._taken >= self._max_pending or bool(self._rooms)
 
-    def _launched(self, update: Update, body: bytes, max_wait: float | None) -> asyncio.Future[Applied]:
-        """A future of an update that was accepted; cancelling it takes back what was not sent yet."""
-        sender = self._opened()
-        call = _Submission(sender, update, body, max_wait, self, sender.loop.time() + self.max_delay)
+    def _launched(
+        self, update: Update, body: bytes, max_wait: float | None, left: Drawn | None = None
+    ) -> asyncio.Future[Applied]:
+        """A future of an update that was accepted; cancelling it takes back what was not sent yet.
+
+        Args:
+            left: what an earlier process has left of it in the journal.
+        """
+        sender, book = self._opened(), self._book
+        call = Submission(sender, update, body, max_wait, self, sender.loop.time() + self.max_delay)
         self._pending[call] = None
         self._calls.add(call)
+        if book is not None:
+            call.keep(book, left)
         # A task of its own: a request on the wire is not given up because one of its callers was.
-        task = sender.loop.create_task(call.send())
-        task.add_done_callback(lambda _: self._settled(call))
+        task = sender.loop.create_task(call.send() if book is None else call.recorded())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._settled(call, done))
         future = asyncio.shield(task)
         future.add_done_callback(lambda done: call.abandon(task) if done.cancelled() else None)
         return future
 
-    def _settled(self, call: _Submission) -> None:
+    def _settled(self, call: Submission, task: asyncio.Task[Applied]) -> None:
+        self._tasks.discard(task)
         call.forsake()
         self._calls.discard(call)
         del self._pending[call]
@@ -270,60 +307,9 @@ class Batcher(AbstractAsyncContextManager["Batcher", None]):
 class _Flush:
     __slots__ = ("future", "left")
 
-    def __init__(self, future: asyncio.Future[None], left: set[_Submission]) -> None:
+    def __init__(self, future: asyncio.Future[None], left: set[Submission]) -> None:
         self.future = future
         self.left = left
-
-
-class _Submission(Call):
-    """One update of a batcher: it takes its place in the order of its media id when it is accepted."""
-
-    __slots__ = ("_batcher", "_begun", "_entry", "_leads", "_until")
-
-    def __init__(
-        self, sender: Sender, update: Update, body: bytes, max_wait: float | None, batcher: Batcher, until: float
-    ) -> None:
-        super().__init__(sender, update, body, max_wait, places=batcher.places)
-        self._batcher = batcher
-        self._until = until
-        self._begun = False
-        # What comes before the task begins is kept in it.
-        self._future = sender.loop.create_future()
-        self._entry, self._leads = sender.lanes.add(update, body, update.account, self, batcher.coalesce, _encoded)
-
-    @property
-    def owner(self) -> object:
-        """The batcher, which may coalesce what it was given."""
-        return self._batcher
-
-    def abandon(self, task: asyncio.Task[Applied]) -> None:
-        """Nobody waits any more: give up, unless a request may have left."""
-        if not self._entry.started:
-            task.cancel()
-
-    def forsake(self) -> None:
-        """Leave the lane, if the task that was to send it was cancelled before it began."""
-        if not self._begun:
-            self._withdrawn(self._entry)
-
-    def _lane(self) -> tuple[Entry, bool]:
-        self._begun = True
-        return self._entry, self._leads
-
-    def _withdrawn(self, entry: Entry) -> None:
-        super()._withdrawn(entry)
-        entry.left(_encoded)
-
-    async def _delivered(self, entry: Entry) -> Result:
-        await self._batcher.held(self._until)
-        deadline = self.update.deadline
-        if deadline is not None and deadline <= self._sender.accounts.wall():
-            return InvalidUpdate("send_before", "has passed before it was its turn; nothing was sent")
-        return await super()._delivered(entry)
-
-
-def _encoded(update: Update) -> bytes:
-    return encode(update, strict=False)  # what it is made of was checked
 
 
 def _wake(future: asyncio.Future[None]) -> None:
