@@ -19,6 +19,7 @@ from xmediameta import (
     OAuth2Token,
     ReconnectRequired,
 )
+from xmediameta.applying.course import Stop
 from xmediameta.credentials import RequestSigner, Secret, TokenStore, veiled
 from xmediameta.tokens import messages
 from xmediameta.tokens.keeper import StoredToken
@@ -286,6 +287,15 @@ class TestStores:
         assert CANARY not in repr(StoredToken(store, "ana", pair()))
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(StoredToken(store, "ana", pair()))
+
+
+def test_a_run_goes_on_by_itself_after_one_and_not_after_the_other() -> None:
+    lost, now_not = ReconnectRequired("it is spent", login="ana"), RefreshFailed("the token endpoint answered 503")
+    for error in (lost, now_not):
+        error.about("1", None, "ana")
+    assert (Stop.of(lost).exit_code, Stop.of(lost).action) == (4, "Type: xmediameta login --account ana")
+    assert (Stop.of(now_not).exit_code, Stop.of(now_not).action) == (3, "Run the rest once X gives tokens again.")
+    assert Stop.of(lost).account == Stop.of(now_not).account == "ana"
 
 
 def test_the_error_names_the_command() -> None:

@@ -17,6 +17,7 @@ from xmediameta.errors import (
     OutageTooLong,
     RateLimited,
     RateLimitWaitTooLong,
+    RefreshFailed,
     TransportError,
     XMediaMetaError,
 )
@@ -29,12 +30,13 @@ from .summary import Counts, EarlyEnd, Summary
 INTERRUPTED: Final = {2: 130, 15: 143}
 _INTERRUPTED: Final = "interrupted"
 # Errors after which the same command may go on by itself, later; after all others somebody must act first.
-_PASSING: Final = (BudgetReached, RateLimitWaitTooLong, RateLimited, OutageTooLong, JournalError)
+_PASSING: Final = (BudgetReached, RateLimitWaitTooLong, RateLimited, OutageTooLong, JournalError, RefreshFailed)
 _ACTIONS: Final[Mapping[type[XMediaMetaError], str]] = {
     BudgetReached: "Run the rest with a higher bound.",
     RateLimitWaitTooLong: "Run the rest once the window is open, or with a longer --max-wait.",
     RateLimited: "Run the rest once the window is open.",
     OutageTooLong: "Run the rest once X answers again.",
+    RefreshFailed: "Run the rest once X gives tokens again.",
     JournalError: "Run the rest once the journal can be written again.",
     ConfigurationError: "Correct the option.",
     TransportError: "Check the network and the base URL.",
