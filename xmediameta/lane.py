@@ -27,7 +27,7 @@ from .body import read_body
 from .credentials import Secret
 
 # aiohttp's minor versions with which all tests of faults were run on this lane.
-TESTED: Final = ("3.14.",)
+TESTED: Final = ("3.13.", "3.14.")
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
