@@ -18,6 +18,7 @@ from xmediameta import (
     OAuth1Token,
     OAuth2Token,
     ReconnectRequired,
+    RefreshFailed,
 )
 from xmediameta.applying.course import Stop
 from xmediameta.credentials import RequestSigner, Secret, TokenStore, veiled
