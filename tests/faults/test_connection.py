@@ -303,6 +303,7 @@ async def test_a_switch_of_protocols_is_not_taken_up() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.looptime  # sockets are real, time is not: a pause ends when what was sent in it has come
 @pytest.mark.parametrize("pause", [0.0, 0.01])
 async def test_bytes_after_an_answer_are_not_taken_for_the_next_one(pause: float) -> None:
     """Or somebody in between could answer an update that was not sent yet."""
