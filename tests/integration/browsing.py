@@ -60,6 +60,12 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as trying:
+        return trying.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Page:
     """A tab of Chromium, driven by its debugging protocol."""
 

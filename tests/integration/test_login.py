@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 from xmediameta import FileStore, OAuth2Token
 from xmediameta.sandbox import Sandbox
 
-from .browsing import CHROMIUM, chromium, decided, free_port, visited
+from .browsing import CHROMIUM, chromium, decided, free_port, listens, visited
 from .commandline import Ran, folder, records, rows, run, serve  # noqa: F401 - fixtures
 
 Run = Callable[..., Ran]
@@ -166,6 +167,26 @@ def test_a_port_that_is_taken(run: Run, sandbox: Sandbox, browser: Browser):
     assert "cannot be listened on" in ran.err
     assert "--port" in ran.err
     assert browser.pages == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_waiting(sandbox: Sandbox, number: signal.Signals, code: int):
+    port = free_port()
+    login = subprocess.Popen(
+        [sys.executable, "-m", "xmediameta.cli", "login", "--client-id", "public", "--port", str(port)],
+        env={**os.environ, "BROWSER": "true"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert login.stderr is not None
+        assert any(line.startswith(sandbox.url) for line in login.stderr)
+        while not listens(port):
+            assert login.poll() is None
+        login.send_signal(number)
+        assert login.wait(30) == code
+    finally:
+        login.kill()
+        login.communicate()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")

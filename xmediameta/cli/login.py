@@ -71,8 +71,10 @@ def login(wish: Wish, reporter: Reporter) -> int:
     reporter.info(f"Log in{'' if wish.wanted is None else f' as @{wish.wanted}'}, and let the app in, at:")
     click.echo(begun.url, err=True)  # as it is: wrapped it could not be copied
     code = None if wish.browser else _pasted(begun)
+    finish = partial(_finished, wish, begun, code, secret, TokenEndpoint(base_url), store, reporter)
     with reporter.log_records():
-        return run_in_loop(partial(_finished, wish, begun, code, secret, TokenEndpoint(base_url), store, reporter))
+        # It serves the browser, and asyncio's own loop, unlike uvloop's, is ended by SIGTERM while it waits.
+        return run_in_loop(finish, own=True)
 
 
 async def _before(store: TokenStore, account: str | None) -> OAuth2Token | None:
@@ -120,10 +122,10 @@ def steps(port: int) -> list[str]:
 def _asked(what: str, instead: str) -> str:
     try:
         answer = click.prompt(what, err=True, default="", show_default=False)
-    except click.Abort:
-        if sys.stdin.isatty():
+    except click.Abort as error:
+        if sys.stdin.isatty() or isinstance(error.__context__, KeyboardInterrupt):
             raise
-        answer = ""
+        answer = ""  # standard input has ended
     if not answer.strip():
         raise click.UsageError(f"no {what} was given: {instead}")
     return str(answer).strip()
