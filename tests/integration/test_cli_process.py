@@ -113,6 +113,16 @@ def test_a_signal_before_anything_was_sent(start: Start, number: signal.Signals,
     assert "Traceback" not in process.communicate()[1]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_single_update(serve: Serve, start: Start, number: signal.Signals, code: int):
+    sandbox = serve(latency=60)
+    process = start("set", "1", "--alt-text", "A dancing cat", "--base-url", sandbox.url)
+    until(lambda: sandbox.counts.requests == 1)
+    process.send_signal(number)
+    process.communicate(timeout=40)
+    assert process.returncode == code
+
+
 def test_nobody_reads_standard_output(folder: Path, serve: Serve, start: Start):
     (folder / "a.jsonl").write_text(rows(3))
     process = start("apply", "a.jsonl", "--base-url", serve().url, "--results", "-", "--json")

@@ -68,7 +68,8 @@ def set_one(
     if options.sandbox:
         reporter.info("sending to a sandbox on this machine: nothing is sent to X")
     with reporter.log_records():
-        outcome = run_in_loop(partial(_send, options, update, used, max_wait), own=options.sandbox)
+        # On asyncio's own loop, which SIGTERM ends while it waits; uvloop would swallow what the handler raises.
+        outcome = run_in_loop(partial(_send, options, update, used, max_wait), own=True)
     if as_json:
         record = {"id": update.id, "account": update.account, "ref": update.ref, **found(outcome)}
         click.echo(msgspec.json.encode(record))
