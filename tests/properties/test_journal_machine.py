@@ -1,7 +1,8 @@
 """The journal as a state machine, against a model of its rules and against what a server was really sent.
 
-Runs share media ids, one sitting at a time (two side by side are in `test_journal_rivals`). A sitting draws, finishes, is killed or ends; after a kill the file is copied as it lies on the disk,
-log and all, and the machine goes on with the copy.
+Runs share media ids, one sitting at a time (two side by side are in `test_journal_rivals`). A sitting draws, finishes,
+is killed or ends; after a kill the file is copied as it lies on the disk, log and all, and the machine goes on with the
+copy.
 
 Two things are checked. The rules: which rows are pending, in which order they are drawn, what shares a request, what is
 remembered of each media id. And the truth: what the journal is sure that a media was last sent is what the server has,
