@@ -119,6 +119,9 @@ def test_where_a_run_sends_to_is_told_once(run: Run, folder: Path, serve: Serve)
     assert run("status").out.splitlines()[0] == f"{folder / 'a.jsonl'} to {url}/"
     assert run("apply", "a.jsonl", "--base-url", url, "--run", "mine", "--force").code == 0
     assert run("status").out.splitlines()[0] == f"mine to {url}"
+    mine, other = run("status", "--all").out.splitlines()[1:]
+    assert mine.split()[0] == "mine"
+    assert mine.count(url) == other.count(url) == 1
     journal = folder / "named.db"
     assert run("apply", "a.jsonl", "--sandbox", "--journal", journal).code == 0
     ran = run("status", "--journal", journal)

@@ -187,11 +187,16 @@ def in_short(seen: Overview) -> str:
     return f"{seen.settled:,} of {seen.total:,} done{bad}{cost}" + (f"; {left}" if left else "")
 
 
-def _heading(record: RunRecord) -> Text:
-    """The run, and where it sends to, unless its name says that already, as that of `apply` does."""
+def place_of(record: RunRecord) -> str:
+    """Where a run sends to, or nothing where its name says that already, as that of `apply` does."""
     name, place = record.name, record.base_url
     named = name.rstrip("/").endswith(f" to {place}") or (place == "sandbox" and name.endswith(" in a sandbox"))
-    return Text.assemble((printable(name, 300), "bold"), "" if named else f" to {printable(place, 300)}")
+    return "" if named else printable(place, 300)
+
+
+def _heading(record: RunRecord) -> Text:
+    place = place_of(record)
+    return Text.assemble((printable(record.name, 300), "bold"), f" to {place}" if place else "")
 
 
 def _rows(seen: Overview) -> Text:

@@ -19,7 +19,7 @@ from xmediameta.journal import Journal, RunRecord
 from xmediameta.text import printable
 
 from .looping import run_in_loop
-from .overview import Overview, in_short, overview, since, told
+from .overview import Overview, in_short, overview, place_of, since, told
 from .stored import chosen, stored
 
 _MOST_PROBLEMS: Final = 20
@@ -172,7 +172,7 @@ def _table(found: list[Overview]) -> Table:
             seen.stands.kind.replace("-", " "),
             *(f"{number:,}" for number in (*numbers, seen.record.requests)),
             since(seen.record.started_at),
-            Text(printable(seen.record.base_url, 200)),
+            Text(place_of(seen.record)),
         )
     return table
 
