@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -169,7 +170,9 @@ async def test_what_is_sent() -> None:
         endpoint = TokenEndpoint(server.url, wall=lambda: 1_000.0)
         token = await endpoint.refresh(mine())
         await endpoint.refresh(OAuth2Token("a", REFRESH, client_id="app"))
-    assert token == mine().renewed("a2", None, expires_at=8_200.0), "no other refresh token: the old one stays good"
+    assert token == mine().renewed("a2", None, expires_at=8_200.0, lifetime=7_200.0), (
+        "no other refresh token: the old one stays good"
+    )
     confidential, public = server.requests
     assert confidential.startswith(b"POST /2/oauth2/token HTTP/1.1\r\n")
     assert b"authorization: basic " in confidential.lower()
@@ -509,3 +512,42 @@ async def test_what_the_client_itself_keeps_is_forgotten_with_the_account_unless
         keeper = accounts.renewal.keeper("bob", tokens["bob"])
         assert keeper is not None
         assert keeper.authorization() == "Bearer new-1"
+
+
+async def test_nothing_that_is_kept_shows_a_token() -> None:
+    """Whatever hangs on a client, as far as a debugger would follow it."""
+    async with Sandbox(**FREE) as sandbox:
+        keys = sandbox.oauth1.login()
+        given = sandbox.oauth.login()
+        renewed = OAuth2Token(given.access_token, given.refresh_token, client_id=given.client_id, expires_at=1.0)
+        auth: dict[str, Credential] = {
+            "alice": renewed,
+            "bob": OAuth1Token(keys.consumer_key, keys.consumer_secret, keys.access_token, keys.access_token_secret),
+        }
+        async with client(sandbox, auth) as one:
+            for name in auth:
+                await one.create("1", CAT, account=name)
+            keeper = one._opened().accounts.known()[0].keeper
+            assert keeper is not None
+            assert isinstance(keeper.token, OAuth2Token)
+            assert keeper.token != renewed
+            parts = [renewed.access_token, renewed.refresh_token, keeper.token.access_token, keeper.token.refresh_token]
+            parts += [keys.consumer_secret, keys.access_token, keys.access_token_secret]
+            secrets = [str(part) for part in parts]
+            seen: set[int] = set()
+            found: list[object] = [one]
+            while found:
+                thing = found.pop()
+                if id(thing) in seen or isinstance(thing, type):
+                    continue
+                seen.add(id(thing))
+                told = repr(thing)
+                assert not any(secret in told for secret in secrets), type(thing)
+                if type(thing).__module__.partition(".")[0] in {"xmediameta", "aiohttp", "multidict", "builtins"}:
+                    found.extend(
+                        other
+                        for other in gc.get_referents(thing)
+                        if not (isinstance(other, dict) and "__name__" in other)
+                    )
+                assert len(seen) < 200_000
+    assert len(seen) > 100

@@ -125,6 +125,21 @@ class TestFiles:
         assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
 
     @pytest.mark.skipif(os.name != "posix", reason="permissions")
+    async def test_nor_what_is_written_beside_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As it lies there when the process is killed before the renaming."""
+        before = os.umask(0)
+        monkeypatch.setattr("xmediameta.tokens.files._renamed", lambda *_: None)
+        try:
+            await FileStore(tmp_path).save("ana", pair())
+        finally:
+            os.umask(before)
+        (left,) = tmp_path.iterdir()
+        assert left.suffix == ".tmp"
+        assert stat.S_IMODE(left.stat().st_mode) == 0o600
+        assert CANARY in left.read_text()
+        assert await FileStore(tmp_path).load("ana") is None
+
+    @pytest.mark.skipif(os.name != "posix", reason="permissions")
     async def test_that_others_can_read_them_is_told_once(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

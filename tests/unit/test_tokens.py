@@ -99,6 +99,8 @@ class TestOAuth2Token:
             {"expires_at": "soon"},
             {"expires_at": datetime(2026, 1, 1)},
             {"expires_at": float("nan")},
+            {"lifetime": "long"},
+            {"lifetime": datetime(2026, 1, 1, tzinfo=UTC)},
         ],
     )
     def test_what_cannot_be_used_is_refused_without_echo(self, given: dict[str, object]) -> None:
@@ -272,6 +274,12 @@ class TestDue:
         assert self.made(8_200.0).due_at(1_000.0, lambda: 1.0) == 8_110.0
         assert self.made(1_002.0).due_at(1_000.0, lambda: 0.0) == pytest.approx(1_001.8)
         assert self.made(900.0).due_at(1_000.0, lambda: 1.0) == 900.0
+
+    def test_where_its_life_is_known_that_counts_and_not_what_is_left_of_it(self) -> None:
+        token = pair(expires_at=1_010.0, lifetime=7_200.0)
+        assert StoredToken(MemoryStore(), None, token).due_at(1_000.0, lambda: 0.0) == 950.0
+        assert OAuth2Token.from_dict(token.as_dict()).lifetime == 7_200.0
+        assert token.renewed("a", "r", expires_at=1.0).lifetime is None
 
     def test_an_unknown_end_means_until_401(self) -> None:
         assert self.made(None).due_at(1_000.0) is None

@@ -277,7 +277,13 @@ def _safe(text: str, secrets: tuple[Secret, ...]) -> str:
 
 def _renewed(token: OAuth2Token, grant: Grant, ends: float | None) -> OAuth2Token:
     try:
-        return token.renewed(grant.access_token, grant.refresh_token, expires_at=ends, scopes=grant.scopes)
+        return token.renewed(
+            grant.access_token,
+            grant.refresh_token,
+            expires_at=ends,
+            lifetime=grant.expires_in,
+            scopes=grant.scopes,
+        )
     except ConfigurationError as error:
         rule = error.message
     raise AuthError(f"the token endpoint gave what is no token: {rule}")

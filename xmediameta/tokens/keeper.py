@@ -73,16 +73,18 @@ class StoredToken:
         return self.token.expires_at if isinstance(self.token, OAuth2Token) else None
 
     def due_at(self, now: float, rand: Callable[[], float] = random.random) -> float | None:
-        """When to renew it: ahead of its end by the smaller of a minute and a tenth of what is left, and some jitter.
+        """When to renew it: ahead of its end by the smaller of a minute and a tenth of its life, and some jitter.
 
         Args:
             now: Unix seconds.
             rand: a number from 0 to 1, so that many processes do not come at once.
         """
-        ends = self.expires_at
-        if ends is None or not self.renewable:
+        token, ends = self.token, self.expires_at
+        if ends is None or not self.renewable or not isinstance(token, OAuth2Token):
             return None
-        margin = min(_LONGEST_MARGIN, _SHARE * max(0.0, ends - now))
+        # Where its life is not known, what is left of it has to do.
+        life = max(0.0, ends - now) if token.lifetime is None else token.lifetime
+        margin = min(_LONGEST_MARGIN, _SHARE * life)
         return ends - margin * (1.0 + 0.5 * rand())
 
     async def renew(self, seen: Secret, endpoint: TokenEndpoint, now: Callable[[], float]) -> bool:
@@ -178,7 +180,7 @@ class StoredToken:
             await self._save(self._unsaved)
         finally:
             task.let_go()
-        log.info("a new access token for %s", _named(self.name))
+        log.info("a new access token for %s", _named(self.name), extra={"account": self._shown()})
 
     async def _save(self, fresh: OAuth2Token) -> None:
         try:
@@ -198,6 +200,9 @@ class StoredToken:
                 await note(self.name, trouble=error.message)
             except AuthError as worse:
                 log.warning("%s", worse)
+
+    def _shown(self) -> str | None:
+        return None if self.name is None else printable(self.name, 200)
 
     def _about(self, error: XMediaMetaError) -> XMediaMetaError:
         error.about(None, None, self.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from math import isfinite
-from typing import Any, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
 
 from xmediameta.credentials import Secret, broken_rule
 from xmediameta.errors import ConfigurationError, MissingExtra
@@ -25,6 +25,8 @@ class OAuth2Token:
         client_secret: of a confidential app; None for a public one.
         expires_at: when the access token ends: an aware datetime, Unix seconds, or None where that is not known. It is
             then used until X answers 401.
+        lifetime: seconds for which it lives in all, as far as that is known: it is renewed a tenth of that ahead of
+            its end, and at most a minute.
         scopes: what it may do, as far as that is known.
         app: a name for the app, shared by its accounts; by default the client id.
         issuer: the base URL that it comes from. It is then sent to no other.
@@ -35,7 +37,7 @@ class OAuth2Token:
     """
 
     __slots__ = (
-        "_authorization", "access_token", "app", "client_id", "client_secret", "expires_at", "issuer",
+        "_authorization", "access_token", "app", "client_id", "client_secret", "expires_at", "issuer", "lifetime",
         "refresh_token", "scopes",
     )  # fmt: skip
 
@@ -47,6 +49,7 @@ class OAuth2Token:
         client_id: str | None = None,
         client_secret: str | None = None,
         expires_at: float | datetime | None = None,
+        lifetime: float | None = None,
         scopes: Iterable[str] = (),
         app: str | None = None,
         issuer: str | None = None,
@@ -65,6 +68,7 @@ class OAuth2Token:
             if find_spec("oauthlib") is None:
                 raise MissingExtra("renewing an OAuth 2.0 token", "oauth")
         self.expires_at = _moment(expires_at)
+        self.lifetime = _moment(lifetime, "lifetime is seconds, or None")
         self.scopes = tuple(scopes)
         self.app = app if app is not None else self.client_id
         self.issuer = None if issuer is None else issuer.rstrip("/")
@@ -80,6 +84,7 @@ class OAuth2Token:
         refresh_token: str | None,
         *,
         expires_at: float | None,
+        lifetime: float | None = None,
         scopes: Iterable[str] | None = None,
     ) -> OAuth2Token:
         """The same account's next pair.
@@ -95,6 +100,7 @@ class OAuth2Token:
             client_id=self.client_id,
             client_secret=self.client_secret,
             expires_at=expires_at,
+            lifetime=lifetime,
             scopes=self.scopes if scopes is None else scopes,
             app=self.app,
             issuer=self.issuer,
@@ -103,7 +109,7 @@ class OAuth2Token:
     def as_dict(self) -> dict[str, Any]:
         """All its parts, for a store of your own; the secrets among them print as `****`, and are text all the same."""
         parts: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
-        parts |= {"expires_at": self.expires_at, "scopes": list(self.scopes)}
+        parts |= {"expires_at": self.expires_at, "lifetime": self.lifetime, "scopes": list(self.scopes)}
         return {name: part for name, part in parts.items() if part not in (None, [])}
 
     @classmethod
@@ -123,7 +129,8 @@ class OAuth2Token:
         for plain in ("client_id", "app", "issuer"):
             named[plain] = None if named[plain] is None else str(named[plain])
         told = [str(scope) for scope in scopes]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        return cls(expires_at=veiled.get("expires_at"), scopes=told, **named)
+        times: dict[str, Any] = {name: veiled.get(name) for name in ("expires_at", "lifetime")}
+        return cls(scopes=told, **times, **named)
 
     def __repr__(self) -> str:
         parts = ["'****'"] + (["'****'"] if self.refresh_token is not None else [])
@@ -156,13 +163,16 @@ def _checked(what: str, text: object) -> Secret:
     return text
 
 
-def _moment(given: object) -> float | None:
-    if isinstance(given, datetime):
+_WHEN: Final = "expires_at is an aware datetime, Unix seconds, or None"
+
+
+def _moment(given: object, rule: str = _WHEN) -> float | None:
+    if isinstance(given, datetime) and rule is _WHEN:
         if given.tzinfo is None:
             raise ConfigurationError("expires_at needs a time zone")
         return given.timestamp()
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int | float) or not isfinite(given):
-        raise ConfigurationError("expires_at is an aware datetime, Unix seconds, or None")
+        raise ConfigurationError(rule)
     return float(given)
