@@ -132,6 +132,7 @@ class Login:
             client_id=self.client_id,
             client_secret=client_secret,
             expires_at=None if grant.expires_in is None else now + grant.expires_in,
+            lifetime=grant.expires_in,
             scopes=scopes,
             issuer=self._base_url,
         )
