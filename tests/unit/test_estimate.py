@@ -177,8 +177,8 @@ def test_a_million_updates_are_reckoned_in_a_moment() -> None:
     assert 19 * 86_400 <= reckoned.seconds <= 20 * 86_400
 
 
-def test_ten_thousand_accounts_take_no_more_than_a_few_steps_each() -> None:
-    counts = {str(number): 100 for number in range(10_000)}
+def test_a_thousand_accounts_take_no_more_than_a_few_steps_each() -> None:
+    counts = {str(number): 100 for number in range(1_000)}
     reckoned, calls = counting_calls(lambda: estimate(counts, apps=dict.fromkeys(counts, "app")))
-    assert reckoned.requests == 1_000_000
+    assert reckoned.requests == 100_000
     assert calls < 300 * len(counts)
