@@ -4,6 +4,9 @@ Theory. Within a run the rows of a media id go out one after the other, so what 
 wait for each other: whichever outcome is recorded last, X may hold what the other sent. So for these media ids nothing
 counts as sure while both are under way, and the next run sends them again. A run looks for others when it begins, and
 again whenever another has begun since: as it looks within its own transactions, none can begin or end unnoticed.
+
+Rows that come into a run later (`growing`) are not seen from here: what a batcher and a run send to one media id at the
+very same time is remembered as of whoever was recorded last.
 """
 
 from __future__ import annotations
