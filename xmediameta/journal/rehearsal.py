@@ -23,26 +23,24 @@ from .records import Counted, Loaded, RunRecord, State
 from .schema import beyond, first
 from .store import Store
 
-_COPIED: Final = (
-    "INSERT INTO place SELECT * FROM kept.place",
-    "INSERT INTO account SELECT * FROM kept.account",
+_ROWS: Final = "task >= (SELECT load << 32 FROM run) AND task < (SELECT (load + 1) << 32 FROM run)"
+# What is copied of the real journal: of the run that is rehearsed, and what it refers to.
+_COPIED: Final = {
+    "place": "true",
+    "account": "true",
+    "run": "name = :name",
+    "load": "load IN (SELECT load FROM run)",
+    "portion": "load IN (SELECT load FROM run)",
+    "task": _ROWS,
+    "outcome": _ROWS,
+}
+_BESIDE: Final = (
     # New ones get numbers that the real journal does not give to others meanwhile.
     "INSERT INTO place (place, base_url) VALUES (1 << 40, '')",
     "INSERT INTO account (account, place, name) VALUES (1 << 40, 1 << 40, '')",
-    "INSERT INTO run SELECT * FROM kept.run WHERE name = :name",
-    "INSERT INTO load SELECT * FROM kept.load WHERE load IN (SELECT load FROM run)",
-    "INSERT INTO portion SELECT * FROM kept.portion WHERE load IN (SELECT load FROM run)",
     # From here on these names mean the tables of the real journal.
     "DROP TABLE sent",
     "DROP TABLE quota",
-)
-_COPIED_ROWS: Final = (
-    """
-    INSERT INTO task (task, account, media_id, ref, source, passed, digest, send_before, due, leader, last, body)
-    SELECT task, account, media_id, ref, source, passed, digest, send_before, due, leader, last, body
-    FROM kept.task WHERE task >= :first AND task < :beyond
-    """,
-    "INSERT INTO outcome SELECT * FROM kept.outcome WHERE task >= :first AND task < :beyond",
 )
 # Of requests that are to be sent: one that serves several rows makes sense as long as it does for one of them.
 _DEADLINES: Final = (
@@ -152,12 +150,15 @@ class Stage(Store):
         # Read-only, so that no transaction of ours takes the real journal's lock for writing.
         self._file.db.execute("ATTACH ? AS kept", (f"{real.path.as_uri()}?mode=ro",))
         with self._file.transaction() as db:
-            for statement in _COPIED:
-                db.execute(statement, {"name": name} if ":name" in statement else {})
-            load = self._file.one("SELECT load FROM run")
-            if load is not None:
-                for statement in _COPIED_ROWS:
-                    db.execute(statement, {"first": first(load), "beyond": beyond(load)})
+            for table, condition in _COPIED.items():
+                # By name: a table that was altered since it was made has them in another order.
+                columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+                db.execute(
+                    f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM kept.{table} WHERE {condition}",  # noqa: S608
+                    {"name": name} if ":name" in condition else {},
+                )
+            for statement in _BESIDE:
+                db.execute(statement)
 
     def _let_go(self) -> None:
         real, self._real = self._real, None
