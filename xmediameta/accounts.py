@@ -18,15 +18,14 @@ from .account import Account, Signature, binds
 from .apps import PROBE_EVERY, Group, Stop
 from .auth import Auth, AuthCallable, as_credential, not_among
 from .clock import ServerClock
-from .credentials import BearerToken, Credential, Secret, StoreAuth, TokenStore
+from .credentials import BearerToken, Credential, Secret, StoreAuth
 from .errors import AuthError, ClientClosed, ConfigurationError, InvalidUpdate, XMediaMetaError
 from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
 from .memory import owner as owner_of
 from .memory import recall, remember
-from .renewal import Renewal
+from .renewal import Renewal, from_store
 from .text import printable
-from .tokens.keeper import StoredToken
 from .transport import Session, Transport
 from .windows import Window
 
@@ -258,7 +257,7 @@ class Accounts:
 
     async def _ask(self, name: str | None) -> Account:
         if isinstance(self._auth, StoreAuth):
-            return self._made(name, await self._stored(self._auth.store, name))
+            return self._made(name, await from_store(self._auth.store, name))
         auth = cast("AuthCallable", self._auth)
         try:
             given: Any = auth(name)
@@ -272,19 +271,6 @@ class Accounts:
             # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
             raise AuthError(f"auth failed with {type(error).__name__}") from error
         return self._made(name, credential)
-
-    async def _stored(self, store: TokenStore, name: str | None) -> StoredToken:
-        try:
-            found = await StoredToken.load(store, name)
-            if found is not None:
-                return found
-            names = list(await store.names())
-        except XMediaMetaError:
-            raise
-        except Exception as error:
-            # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
-            raise AuthError(f"the token store failed with {type(error).__name__}") from error
-        raise InvalidUpdate("account", not_among(names, name))
 
     def _asked(self, name: str | None, done: asyncio.Future[Account]) -> None:
         self._asking.pop(name, None)

@@ -16,8 +16,16 @@ from typing import Final
 
 from .account import Account, Signature
 from .apps import Stop
-from .credentials import Credential
-from .errors import AuthError, ConfigurationError, ReconnectRequired, Unauthorized, XMediaMetaError
+from .auth import not_among
+from .credentials import Credential, TokenStore
+from .errors import (
+    AuthError,
+    ConfigurationError,
+    InvalidUpdate,
+    ReconnectRequired,
+    Unauthorized,
+    XMediaMetaError,
+)
 from .text import printable
 from .tokens.endpoint import TokenEndpoint
 from .tokens.keeper import StoredToken
@@ -258,6 +266,26 @@ class Renewal:
 
     def __repr__(self) -> str:
         return f"<Renewal of {len(self._keepers)} tokens>"
+
+
+async def from_store(store: TokenStore, name: str | None) -> StoredToken:
+    """The account of a store.
+
+    Raises:
+        InvalidUpdate: it is not there.
+        AuthError: the store failed.
+    """
+    try:
+        found = await StoredToken.load(store, name)
+        if found is not None:
+            return found
+        names = list(await store.names())
+    except XMediaMetaError:
+        raise
+    except Exception as error:
+        # Its text may hold a secret of the caller's; the chain keeps it for whoever looks there on purpose.
+        raise AuthError(f"the token store failed with {type(error).__name__}") from error
+    raise InvalidUpdate("account", not_among(names, name))
 
 
 def _due(renewal: weakref.ref[Renewal], account: weakref.ref[Account]) -> None:
