@@ -78,7 +78,7 @@ class Gate:
 
     __slots__ = (
         "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer",
-        "_subscribers", "_sure_until", "_time", "_timer", "_told_until", "_wall", "ledger", "waiting_for",
+        "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger", "waiting_for",
         "waiting_until",
     )  # fmt: skip
 
@@ -105,7 +105,8 @@ class Gate:
         self._interactive: dict[_Waiter, None] = {}
         self._bulk: dict[_Waiter, None] = {}
         self._subscribers: dict[Callable[[], None], None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at: float | None = None
         self._told_until = -inf
         self._sure_until: float | None = None  # as `shut_until` for whoever is at the head
         self._closed: ClientClosed | None = None
@@ -352,9 +353,11 @@ class Gate:
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:
-            if self._timer.when() == at:
+            if self._timer_at == at:
                 return
             self._timer.cancel()
+        # Kept beside the timer: uvloop makes one without a time of what is past.
+        self._timer_at = at
         self._timer = None if at is None else self._loop.call_at(at, self._wake)
 
     def _wake(self) -> None:

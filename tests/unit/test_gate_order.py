@@ -393,3 +393,21 @@ async def test_repr_shows_who_waits() -> None:
     await settle()
     assert repr(gate) == "<Gate ana: 1 waiting, 0 in flight>"
     await cancelled(waiting)
+
+
+def test_a_time_that_is_past_on_uvloop() -> None:
+    """There a timer of what is past knows no time of its own."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        bench = Bench()
+        past = bench.loop.time() - 1
+        for _ in range(2):
+            bench.gate._set_timer(past)
+        assert bench.gate._timer is not None
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert bench.gate._timer is None
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
