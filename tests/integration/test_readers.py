@@ -168,14 +168,18 @@ def test_members_to_pass_on(put: Put):
         ("u.jsonl", b"\0" + GOOD, "begins with a NUL byte: it may be in UTF-16"),
         ("u.csv", "id,alt_text".encode("utf-16-le"), "begins with a NUL byte: it may be in UTF-16"),
         ("u.jsonl.gz", GOOD, "is not a gzip file, though its name ends in .gz"),
-        ("u.jsonl.gz", gzip.compress(GOOD)[:-5], "the gzip data ends too early; was a copy or a download cut off?"),
-        ("u.jsonl.gz", gzip.compress(GOOD) + b"more", "the gzip data is broken: Not a gzipped file"),
-        ("u.jsonl.gz", gzip.compress(GOOD)[:-8] + b"\xff" * 8, "the gzip data is broken: CRC check failed"),
-        ("u.jsonl.gz", gzip.compress(GOOD)[:10] + b"\xff" * 30, "the gzip data is broken: Error -3"),
+        (
+            "u.jsonl.gz",
+            gzip.compress(GOOD, mtime=0)[:-5],
+            "the gzip data ends too early; was a copy or a download cut off?",
+        ),
+        ("u.jsonl.gz", gzip.compress(GOOD, mtime=0) + b"more", "the gzip data is broken: Not a gzipped file"),
+        ("u.jsonl.gz", gzip.compress(GOOD, mtime=0)[:-8] + b"\xff" * 8, "the gzip data is broken: CRC check failed"),
+        ("u.jsonl.gz", gzip.compress(GOOD, mtime=0)[:10] + b"\xff" * 30, "the gzip data is broken: Error -3"),
         ("u.csv", b"PK\x03\x04....", "is an Excel file or a ZIP archive"),
         ("u.csv", b"\xd0\xcf\x11\xe0....", "is an old Excel file, not text; --format excel reads it"),
         ("u.csv", b"PAR1....", "is a Parquet file, not text; --format parquet reads it"),
-        ("u.parquet.gz", gzip.compress(b"PAR1"), "is packed a second time; unpack it to u.parquet"),
+        ("u.parquet.gz", gzip.compress(b"PAR1", mtime=0), "is packed a second time; unpack it to u.parquet"),
         ("u.xlsx.zst", b"", "is packed a second time; unpack it to u.xlsx"),
         ("u.txt", GOOD, "its name does not tell what it holds"),
         ("u", GOOD, "say it with --format"),
@@ -207,16 +211,16 @@ def test_no_permission(put: Put, tmp_path: Path):
 
 
 def test_gzip_is_seen_by_its_bytes(put: Put):
-    packed = gzip.compress(BOM + GOOD) + gzip.compress(b"\n" + GOOD)
+    packed = gzip.compress(BOM + GOOD, mtime=0) + gzip.compress(b"\n" + GOOD, mtime=0)
     assert lines(read(put("a.jsonl.gz", packed), put("b.jsonl", packed))) == [
         "a.jsonl.gz:1: ok", "a.jsonl.gz:2: ok", "b.jsonl:1: ok", "b.jsonl:2: ok",
     ]  # fmt: skip
-    [row] = read(put("c.csv.gz", gzip.compress(b"id,alt_text\n1,a\n")))
+    [row] = read(put("c.csv.gz", gzip.compress(b"id,alt_text\n1,a\n", mtime=0)))
     assert isinstance(row, Row)
 
 
 def test_standard_input_is_read_twice_from_what_was_kept():
-    source = io.BytesIO(gzip.compress(b"\n".join([GOOD] * 3)))
+    source = io.BytesIO(gzip.compress(b"\n".join([GOOD] * 3), mtime=0))
     with Inputs(["-"], stdin=source) as inputs:
         first, second = lines(list(inputs.rows())), lines(list(inputs.rows()))
         assert first == second == [f"stdin:{number}: ok" for number in (1, 2, 3)]
@@ -259,7 +263,7 @@ def test_a_file_that_changed_between_the_passes(put: Put):
 
 
 def test_memory_does_not_grow_with_the_file(put: Put):
-    name = put("many.jsonl.gz", gzip.compress((GOOD + b"\n") * 60_000, 1))
+    name = put("many.jsonl.gz", gzip.compress((GOOD + b"\n") * 60_000, 1, mtime=0))
 
     def peak() -> tuple[int, int]:
         tracemalloc.start()
@@ -281,7 +285,7 @@ def test_no_bytes_make_reading_raise(put: Put):
     seeds = (
         ("m.jsonl", b"\n".join([GOOD] * 4)),
         ("m.csv", b'id,alt_text,ref\n1,"a\nb",c\n2,d,e\n'),
-        ("m.jsonl.gz", gzip.compress(GOOD)),
+        ("m.jsonl.gz", gzip.compress(GOOD, mtime=0)),
         ("m.tsv", b"id\talt_text\n1\ta\n"),
     )
     seen = {Row: 0, Reject: 0}
