@@ -2,7 +2,8 @@
 
 It starts a server of its own (see `benchmarks.speed.server`), pins it and itself to a CPU each where the system lets
 it, and prints ratios to tuned aiohttp, then the small ones: encoding, decoding, the quota's arithmetic, reading input.
-The peers come with the extra [bench]. `python -m benchmarks.quota` and `python -m benchmarks.journal` are apart.
+The peers come with the dependency group `bench` (`pip install --group bench`). What pacing is worth, and what a journal
+costs, is told by `python -m benchmarks.quota`, `benchmarks.journal` and `benchmarks.durable`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def variants(words: list[str]) -> list[Variant]:
     return [reference, *(one for one in chosen if one is not reference)]
 
 
-def report(words: list[str], *, rounds: int, concurrency: int, stretch: float) -> Report:
+def report(words: list[str], *, rounds: int, concurrency: int, stretch: float, quick: bool) -> Report:
     """Measure."""
     server_cpu, _ = pinned()
     with serving(server_cpu) as url:
@@ -66,8 +67,8 @@ def report(words: list[str], *, rounds: int, concurrency: int, stretch: float) -
         concurrency=concurrency,
         rounds=rounds,
         requests=lines,
-        codecs=codecs(),
-        quota=asyncio.run(costs(100_000)),
+        codecs=codecs(10_000 if quick else 200_000),
+        quota=asyncio.run(costs(10_000 if quick else 200_000)),
     )
 
 
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     options = parser.parse_args(arguments)
     rounds, stretch = (2, 0.1) if options.quick else (options.rounds, 0.6)
-    found = report(options.only, rounds=rounds, concurrency=options.concurrency, stretch=stretch)
+    found = report(options.only, rounds=rounds, concurrency=options.concurrency, stretch=stretch, quick=options.quick)
     if options.json:
         print(msgspec.json.encode(found).decode())
     else:

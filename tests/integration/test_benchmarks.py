@@ -49,3 +49,15 @@ def test_against_the_sandbox_ours_loses_at_most_two_seconds_a_window_and_nothing
 def test_what_the_arithmetic_costs_is_told(report: dict[str, Any]) -> None:
     # How much it is is for a quiet machine to say.
     assert {"ledger", "call", "bulk", "smoothed", "limiter", "one", "crowd"} < report["microseconds"].keys()
+
+
+def test_the_benchmark_of_speed_runs() -> None:
+    """Against its own server, next to tuned aiohttp, which needs no peer; how fast it is is for a quiet machine to say."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", "create", "--only", "batcher"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    found = json.loads(done.stdout)
+    named = {(line["name"], line["loop"]) for line in found["requests"]}
+    assert {("tuned aiohttp", "asyncio"), ("create", "asyncio"), ("create", "uvloop"), ("batcher", "asyncio")} <= named
+    assert all(line["least"] <= line["ratio"] <= line["most"] for line in found["requests"])
+    assert found["requests"][0]["ratio"] == 1
+    assert found["codecs"]["lines"] > 0
