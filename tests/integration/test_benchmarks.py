@@ -52,7 +52,7 @@ def test_what_the_arithmetic_costs_is_told(report: dict[str, Any]) -> None:
 
 
 def test_the_benchmark_of_speed_runs() -> None:
-    """Against its own server, next to tuned aiohttp, which needs no peer; how fast it is is for a quiet machine to say."""
+    """Against its own server, next to tuned aiohttp, which needs no peer."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", "create", "--only", "batcher"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     found = json.loads(done.stdout)
