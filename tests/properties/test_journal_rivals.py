@@ -132,4 +132,4 @@ class RivalMachine(RuleBasedStateMachine):
 
 
 TestRivals = RivalMachine.TestCase
-TestRivals.settings = settings(max_examples=50, stateful_step_count=40)
+TestRivals.settings = settings(max_examples=50, stateful_step_count=40, derandomize=True, database=None)

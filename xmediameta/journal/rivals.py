@@ -3,10 +3,12 @@
 Theory. Within a run the rows of a media id go out one after the other, so what came last is known. Two runs do not
 wait for each other: whichever outcome is recorded last, X may hold what the other sent. So for these media ids nothing
 counts as sure while both are under way, and the next run sends them again. A run looks for others when it begins, and
-again whenever another has begun since: as it looks within its own transactions, none can begin or end unnoticed.
+again whenever another has begun since. One that began after it was under way beside it, whether it has ended since, was
+killed, or goes on; one that began before it counts if it is under way at the first look.
 
-Rows that come into a run later (`growing`) are not seen from here: what a batcher and a run send to one media id at the
-very same time is remembered as of whoever was recorded last.
+What a run has sent in a sitting before its last one is not looked at: one that was killed, started anew with another
+input, and overlapped with this one twice, may go unnoticed. Nor are rows that come into a run later (`growing`): what a
+batcher and a run send to one media id at the very same time is remembered as of whoever was recorded last.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .lock import RunLock
 from .records import RunRecord
 from .schema import beyond, first
 
-_OTHERS: Final = "SELECT name, load FROM run WHERE run <> ? AND sitting > ? AND ended_at IS NULL"
+_OTHERS: Final = "SELECT name, load, sitting, ended_at FROM run WHERE run <> ? AND sitting > ?"
 _SHARED: Final = (
     "SELECT DISTINCT mine.account, mine.media_id FROM task AS theirs"
     " JOIN task AS mine ON mine.account = theirs.account AND mine.media_id = theirs.media_id"
@@ -47,8 +49,8 @@ class Rivals:
         if newest != self._seen:
             mine = self._record
             others = self._file.db.execute(_OTHERS, (mine.run, self._seen)).fetchall()
-            for name, load in others:
-                if self._is_under_way(name):
+            for name, load, sitting, ended_at in others:
+                if sitting > mine.sitting or (ended_at is None and self._is_under_way(name)):
                     spans = first(load), beyond(load), first(mine.load), beyond(mine.load)
                     self._shared.update(self._file.db.execute(_SHARED, spans).fetchall())
             self._seen = newest
