@@ -210,7 +210,7 @@ async def test_run_the_tests(tmp_path: Path) -> None:
     assert ended == [
         "python3 -m venv .venv",
         "pip install -q -c tests/constraints.txt -e .[all,test]",
-        "pytest",
+        "pytest -n auto --dist loadfile",
     ]
     assert (ROOT / "tests" / "constraints.txt").is_file()
 
