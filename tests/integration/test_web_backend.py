@@ -37,7 +37,7 @@ def nothing_blocks() -> Iterator[None]:
 
 
 @pytest.fixture
-def longest(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def longest(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The longest turn that anything kept the loop, in seconds of its own CPU time, whatever else the machine does."""
     found = [0.0]
     run = asyncio.events.Handle._run
@@ -48,7 +48,10 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         found[0] = max(found[0], time.thread_time() - began)
 
     monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
-    return found
+    gc.collect()
+    gc.freeze()  # else a collection goes through what all tests have left in memory
+    yield found
+    gc.unfreeze()
 
 
 async def describe(request: web.Request) -> web.Response:
