@@ -103,7 +103,7 @@ class Ended:
 
 def environment() -> dict[str, str]:
     """What a process finds: `xmediameta` and `python` are those of the tests, and nothing is set for the command."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("XMEDIAMETA_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("XMEDIAMETA_", "PYTEST_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{clean.get('PATH', '')}"
     return clean | {"PATH": path, "PYTHONWARNINGS": "error"}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -268,3 +270,23 @@ def test_a_budget_of_money_is_told_as_money():
     [stop] = course.stops
     assert stop.reason == "budget-money"
     assert "0.02 USD" in stop.message
+
+
+def test_sigterm_in_a_callback_of_the_loop_ends_it():
+    """In a process of its own, as the signal is one of a process."""
+    code = """
+import asyncio, os, signal
+from xmediameta.cli import app
+
+async def main():
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(20)
+
+with app._sigterm_raises():
+    try:
+        asyncio.run(main())
+    except SystemExit:
+        print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "ended\n"

@@ -45,8 +45,11 @@ _HELP = {
 _FLAGS = ("allow_download", "adult_content", "graphic_violence", "other_sensitive", "managed", "shared")
 
 
-class _Terminated(BaseException):
-    """SIGTERM, before or after the part of a run that ends in order by itself."""
+class _Terminated(SystemExit):
+    """SIGTERM, before or after the part of a run that ends in order by itself.
+
+    A SystemExit, since asyncio lets nothing but that and KeyboardInterrupt out of a callback in which it was raised.
+    """
 
 
 @click.group(
