@@ -242,21 +242,22 @@ class Pasting:
     def __init__(self, *argv: object) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "xmediameta.cli", "login", "--no-browser", *map(str, argv)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # Without a buffer, in which `communicate` would not look for what was read ahead.
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
         self.said = ""
 
     def url(self) -> str:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
+        while line := self._process.stderr.readline().decode():
             self.said += line
             if line.startswith("http"):
                 return line.strip()
         raise AssertionError(self.said)
 
     def paste(self, text: str) -> int:
-        out, err = self._process.communicate(text + "\n", timeout=30)
-        self.said += out + err
+        out, err = self._process.communicate(f"{text}\n".encode(), timeout=30)
+        self.said += (out + err).decode()
         nothing_shows(self.said)
         return self._process.returncode
 
