@@ -18,23 +18,22 @@ from .text import printable
 
 def extras(account: str | None, entry: Entry, error: XMediaMetaError | None = None) -> dict[str, object]:
     """The structured fields of a log record, safe to show."""
-    ref = entry.update.ref
-    return {
-        "account": None if account is None else printable(account, 200),
-        "media_id": entry.update.id,
-        "ref": printable(ref, 200) if isinstance(ref, str) else ref,
-        "attempt": entry.attempts,
-        "x_transaction_id": error.transaction_id if isinstance(error, ProblemError) else None,
-    }
+    return _fields(account, entry.update.id, entry.update.ref, entry.attempts, error)
 
 
 def about(error: XMediaMetaError) -> dict[str, object]:
     """The same of an error alone."""
+    return _fields(error.account, error.media_id, error.ref, error.attempts, error)
+
+
+def _fields(
+    account: str | None, media_id: str | None, ref: str | int | None, attempts: int, error: XMediaMetaError | None
+) -> dict[str, object]:
     return {
-        "account": None if error.account is None else printable(error.account, 200),
-        "media_id": error.media_id,
-        "ref": printable(error.ref, 200) if isinstance(error.ref, str) else error.ref,
-        "attempt": error.attempts,
+        "account": None if account is None else printable(account, 200),
+        "media_id": media_id,
+        "ref": printable(ref, 200) if isinstance(ref, str) else ref,
+        "attempt": attempts,
         "x_transaction_id": error.transaction_id if isinstance(error, ProblemError) else None,
     }
 

@@ -172,12 +172,12 @@ class Transport:
         self.base_url = base_url
         self._url = URL(base_url + PATH)
         self._timeout = timeout
-        self.proxy = self._proxy = environment_proxy(self._url) if trust_env else None
+        self.proxy = environment_proxy(self._url) if trust_env else None
         self._loop = asyncio.get_running_loop()
         self._flights: dict[asyncio.Task[Any], _Flight] = {}
         self._connector = _Connector(self._flights)
         self._fresh: aiohttp.ClientSession | None = None
-        self._lane = Lane(self._connector, self._url) if offered() and self._proxy is None else None
+        self._lane = Lane(self._connector, self._url) if offered() and self.proxy is None else None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_every = min(0.5, max(0.02, (timeout or 30.0) / 30))
         self.closed = False
@@ -289,7 +289,7 @@ class Transport:
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            proxy=self._proxy,
+            proxy=self.proxy,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 from xmediameta.sandbox import Sandbox
 
-from .commandline import Ran, folder, records, rows, run, serve  # noqa: F401 - fixtures
+from .commandline import Ran, folder, records, rows, run, serve, until  # noqa: F401 - fixtures
 
 Run = Callable[..., Ran]
 Serve = Callable[..., Sandbox]
@@ -60,14 +59,6 @@ def start(folder: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=30)
-
-
-def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.005)
 
 
 def journal() -> Path:

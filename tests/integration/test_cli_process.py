@@ -18,7 +18,7 @@ import pytest
 
 from xmediameta.sandbox import Sandbox
 
-from .commandline import TOKEN, folder, records, rows, serve  # noqa: F401 - fixtures
+from .commandline import TOKEN, folder, records, rows, serve, until  # noqa: F401 - fixtures
 
 Serve = Callable[..., Sandbox]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -42,14 +42,6 @@ def start(folder: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=30)
-
-
-def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,7 +1,7 @@
 """Updates in the background of a web backend: handed in one at a time, sent as the windows allow, each with its answer.
 
 A submission is a call (`calls`) that may wait a little for others of the same media id before it is sent, and for one
-of a bounded number of places on the wire. It runs in its caller's task; `submit_nowait` makes one for it.
+of a bounded number of places on the wire. Each runs in a task of its own, which outlives a caller that gives up.
 """
 
 from __future__ import annotations

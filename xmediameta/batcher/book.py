@@ -41,11 +41,11 @@ class Book:
         Raises:
             JournalError: the journal cannot be used, or another process has the run.
         """
-        mine = None if isinstance(journal, Journal) else await Journal.open(journal)
-        at = journal if isinstance(journal, Journal) else mine
-        assert at is not None  # noqa: S101 - one or the other
+        mine = None
+        if not isinstance(journal, Journal):
+            journal = mine = await Journal.open(journal)
         try:
-            run = await at.queue(name, base_url)
+            run = await journal.queue(name, base_url)
         except BaseException:
             if mine is not None:
                 await mine.aclose()

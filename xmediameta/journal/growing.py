@@ -16,7 +16,7 @@ from .file import JournalFile
 from .records import Drawn, Finished, RunRecord, digest
 from .rivals import Rivals
 from .schema import NEVER, SURE, beyond, first
-from .work import Work
+from .work import MARK, Work
 
 FINGERPRINT: Final = "a queue"  # a digest of a file has no space
 
@@ -56,7 +56,7 @@ class Growing(Work):
                 hashed = digest(body)
                 values = (task, account, update.id, update.ref, hashed, update.deadline, due, body.decode())
                 db.execute(_APPEND, values)
-                self._mark(account, update.id)
+                db.execute(MARK, (self._record.sitting, account, update.id, SURE))
                 self._join((account, update.id), task)
                 drawn.append(Drawn(task - base, update, body, hashed, due))
             db.execute("UPDATE load SET total = total + ? WHERE load = ?", (len(rows), self._record.load))
@@ -105,13 +105,6 @@ class Growing(Work):
             (load, number),
         )
         return number
-
-    def _mark(self, account: int, media_id: str) -> None:
-        """From now on nobody knows what the media was sent, until the row has ended."""
-        self._file.db.execute(
-            "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?",
-            (self._record.sitting, account, media_id, SURE),
-        )
 
     def _join(self, key: tuple[int, str], task: int) -> None:
         line = self._lines.setdefault(key, [])

@@ -67,7 +67,8 @@ _FOLLOW: Final = (
     " SELECT task.task, settled_at, attempts, transaction_id, state, status, error, problem"
     " FROM task JOIN outcome ON outcome.task = task.leader WHERE task.leader = ?"
 )
-_MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
+# From a draw, or an append, on nobody knows what the media was sent, until the task has ended.
+MARK: Final = "UPDATE sent SET unsure = ? WHERE account = ? AND media_id = ? AND unsure = ?"
 _DOUBT: Final = f"UPDATE sent SET unsure = {DOUBTFUL} WHERE account = ? AND media_id = ?"  # noqa: S608
 
 _KEEP_QUOTA: Final = (
@@ -117,7 +118,7 @@ class Work:
         marks = [(self._record.sitting, account, row[2], SURE) for row in rows if row[8] == SURE]
         if marks:
             with self._file.transaction() as db:
-                db.executemany(_MARK, marks)
+                db.executemany(MARK, marks)
         for row in rows:
             if row[7] is not None:
                 key = account, row[2]
@@ -170,7 +171,7 @@ class Work:
                 rows = min(_AT_ONCE, len(applied) // 4 - start)
                 db.execute(_many(_APPLIED, _APPLIED_ROW, rows), applied[4 * start : 4 * (start + rows)])
                 db.execute(_many(_SENT, _SENT_ROW, rows), sent[5 * start : 5 * (start + rows)])
-            for statement, changes in ((_FINISH, others), (_FOLLOW, leading), (_MARK, sure), (_DOUBT, doubtful)):
+            for statement, changes in ((_FINISH, others), (_FOLLOW, leading), (MARK, sure), (_DOUBT, doubtful)):
                 if changes:
                     db.executemany(statement, changes)
             if windows:
@@ -196,7 +197,7 @@ class Work:
                 marks.append((SURE, *key, self._record.sitting))
         with self._file.transaction() as db:
             rivals = self._rivals.look()
-            db.executemany(_MARK, [mark for mark in marks if mark[1:3] not in rivals])
+            db.executemany(MARK, [mark for mark in marks if mark[1:3] not in rivals])
             self._count(requests, retries)
             db.execute(
                 "UPDATE run SET ended_at = ?, stopped = ? WHERE run = ?", (now_text(), stopped, self._record.run)
