@@ -59,6 +59,8 @@ class Entry:
         head: whether it is at the head of its lane.
         urgent: whether an interactive call waits for it.
         attempts: requests sent for it.
+        began: when the first of them was sent (the loop's clock).
+        seconds: from then to the last answer so far; None before the first.
         signed_with: the credential of the last of them.
         course: what the retries keep between attempts.
         order: its place among entries of one deadline.
@@ -66,8 +68,8 @@ class Entry:
     """
 
     __slots__ = (
-        "account", "ahead", "attempts", "behind", "body", "coalesced", "course", "due", "head", "moved", "order",
-        "owner", "sharers", "signed_with", "started", "ticket", "update", "urgent",
+        "account", "ahead", "attempts", "began", "behind", "body", "coalesced", "course", "due", "head", "moved",
+        "order", "owner", "seconds", "sharers", "signed_with", "started", "ticket", "update", "urgent",
     )  # fmt: skip
 
     def __init__(self, update: Update, body: bytes, account: str | None, sharer: Sharer) -> None:
@@ -82,6 +84,8 @@ class Entry:
         self.ahead: Entry | None = None
         self.behind: Entry | None = None
         self.attempts = 0
+        self.began = 0.0
+        self.seconds: float | None = None
         self.signed_with: object = None
         self.course: object = None
         self.order = self.ticket = 0

@@ -109,6 +109,12 @@ class Hooks:
                 kind = name.removeprefix("on_")
                 setattr(self, kind, (*getattr(self, kind), listener))
 
+    def remove(self, listeners: HookOptions) -> None:
+        """Listen with these no more."""
+        for name, listener in listeners.items():
+            kind = name.removeprefix("on_")
+            setattr(self, kind, tuple(other for other in getattr(self, kind) if other != listener))
+
     def attempted(
         self,
         account: str | None,

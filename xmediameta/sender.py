@@ -109,9 +109,11 @@ class Sender:
         entry.signed_with = account.credential
         entry.attempts += 1
         self.requests += 1
+        gate, sent_at = account.gate, self.loop.time()
         if entry.attempts > 1:
             self.retries += 1
-        gate, sent_at = account.gate, self.loop.time()
+        else:
+            entry.began = sent_at
         try:
             answer = await self.transport.post(
                 account.session, entry.body, fresh=isinstance(course, Course) and course.stale
@@ -148,6 +150,7 @@ class Sender:
             return self._failed(account, entry, result, sent_at)
         ledger.observe(ticket, read_windows(headers), now, conclusive=status < 500)
         if isinstance(result, Reply):
+            entry.seconds = now - entry.began
             self._succeeded(account, entry, now)
             return result
         return self._failed(account, entry, result, sent_at)
@@ -169,6 +172,7 @@ class Sender:
             course = entry.course = self.retrier.course(sent_at)
         course.sent_at = sent_at
         now = self.loop.time()
+        entry.seconds = now - entry.began
         if error.scope == "retry":
             self.congestion.failed(entry.update.id, self.transport.in_flight + 1, sent_at, now)
         elif isinstance(error, ProblemError) and not isinstance(error, RateLimited):

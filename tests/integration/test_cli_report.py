@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from xmediameta.cli import reporting
-from xmediameta.journal import Journal, RunRecord
+from xmediameta.journal import Journal
 
 from .commandline import Ran, folder, run  # noqa: F401 - fixtures
-from .journals import HOSTILE, PEAK, ill, incoming, invalid, linux, made, well
+from .journals import HOSTILE, PEAK, X, finish, ill, incoming, invalid, linux, made, well
 
 Run = Callable[..., Ran]
 
@@ -65,18 +65,16 @@ def test_a_page_that_cannot_be_written(run: Run, journal: Path, folder: Path):
     assert run("report", "--journal", journal).code == 2
 
 
-class _Event:
-    def __init__(self, at: str, data: dict[str, object]) -> None:
-        self.at, self.kind, self.account, self.data = at, "wait", "shop", json.dumps(data)
+def test_waits_are_those_that_the_journal_keeps(run: Run, folder: Path):
+    path = folder / "journal.db"
 
+    async def waited() -> None:
+        async with await Journal.open(path) as journal, await journal.start("nightly", X, incoming(3)) as held:
+            held.note("wait", "shop", window="user-15min", until="2100-01-01T00:00:00Z")
+            await finish(held, well)
 
-def test_waits_are_those_that_the_journal_keeps(run: Run, journal: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    async def events(_: Journal, record: RunRecord) -> list[_Event]:
-        assert record.started_at is not None
-        return [_Event(record.started_at, {"window": "user-15min", "until": "2100-01-01T00:00:00Z"})]
-
-    monkeypatch.setattr(reporting, "events", events)
-    run("report", "--journal", journal, "--html", "out.html")
+    asyncio.run(waited())
+    run("report", "--journal", path, "--html", "out.html")
     assert "Waits for windows, by account" in (folder / "out.html").read_text("utf-8")
 
 

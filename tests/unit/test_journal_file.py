@@ -172,7 +172,7 @@ def be_text(path: Path) -> None:
         (cut_short, "the file is damaged, or no journal"),
         (scribble, "the file is damaged"),
         (overwrite, "the file is damaged, or no journal"),
-        (be_newer, r"newer version of xmediameta \(schema 2, this one knows 1\)"),
+        (be_newer, rf"newer version of xmediameta \(schema {VERSION + 1}, this one knows {VERSION}\)"),
         (be_another, "an SQLite file, but not a journal"),
         (be_text, "the file is damaged, or no journal"),
     ],

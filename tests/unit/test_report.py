@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 import xmediameta.report
-from xmediameta.journal import RunRecord, TaskRecord
+from xmediameta.journal import EventRecord, RunRecord, TaskRecord
 from xmediameta.report import Gathering, Problems, Story, page, read_said, read_stopped, recorded, standing
 from xmediameta.report.charts import nice_top, number, percent
 from xmediameta.report.markup import Markup, tag
@@ -291,12 +291,8 @@ def test_pauses_are_times_without_any_row():
     assert pauses(Bins(1)) == []
 
 
-@dataclass
-class AnEvent:
-    kind: str
-    data: str | None
-    at: str = iso(T0)
-    account: str | None = "shop"
+def an_event(kind: str, data: str | None) -> EventRecord:
+    return EventRecord(at=iso(T0), kind=kind, account="shop", data=data)
 
 
 def test_events_of_the_journal_become_windows_and_waits():
@@ -309,11 +305,11 @@ def test_events_of_the_journal_become_windows_and_waits():
         "others": 2,
     }
     events = [
-        AnEvent("window", json.dumps(window)),
-        AnEvent("wait", json.dumps({"window": "user-15min", "until": iso(T0 + 9)})),
-        *(AnEvent(kind, data) for kind in ("window", "wait", "start") for data in (None, "{", "[]", '{"sent":"x"}')),
-        AnEvent("window", json.dumps(window | {"closed": iso(T0 - 1)})),
-        AnEvent("wait", json.dumps({"until": iso(T0 - 9)})),
+        an_event("window", json.dumps(window)),
+        an_event("wait", json.dumps({"window": "user-15min", "until": iso(T0 + 9)})),
+        *(an_event(kind, data) for kind in ("window", "wait", "start") for data in (None, "{", "[]", '{"sent":"x"}')),
+        an_event("window", json.dumps(window | {"closed": iso(T0 - 1)})),
+        an_event("wait", json.dumps({"until": iso(T0 - 9)})),
     ]
     windows, waits = recorded(events)
     assert windows == [
@@ -392,16 +388,8 @@ def test_of_many_slow_rows_the_slowest_are_kept():
     assert story.retried == 200
 
 
-class TimedRecord(TaskRecord, frozen=True, kw_only=True):
-    seconds: float | None = None
-
-
 def test_the_slowest_are_those_that_took_longest_where_the_journal_knows_it():
-    rows = [
-        TimedRecord(**{name: getattr(a_row(seq), name) for name in TaskRecord.__struct_fields__}, seconds=seconds)
-        for seq, seconds in enumerate((0.2, 9.0, 3.5))
-    ]
-    story = a_story(*rows)
+    story = a_story(*(a_row(seq, seconds=seconds) for seq, seconds in enumerate((0.2, 9.0, 3.5))))
     assert [(row.seq, seconds) for row, seconds in story.slowest] == [(1, 9.0), (2, 3.5), (0, 0.2)]
     assert "9 s" in read(story).texts("td")
 

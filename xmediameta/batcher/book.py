@@ -92,11 +92,11 @@ def _ended(task: Drawn, entry: Entry, outcome: Applied | XMediaMetaError | None)
     if entry.started and entry.body != task.body:  # what the media was sent is what it was coalesced into
         task = Drawn(task.seq, task.update, entry.body, digest(entry.body), task.due, task.followers)
     if isinstance(outcome, Applied):
-        return finished(task, outcome, entry.attempts)
+        return finished(task, outcome, entry.attempts, entry.seconds)
     if outcome is None or isinstance(outcome, RateLimitWaitTooLong):  # nobody wants it any more
         return Finished(task=task, state="unchanged", maybe_applied=entry.attempts > 0)
     told = unsuccessful(task.update, outcome)
     if isinstance(told, Failed):
-        return finished(task, told, entry.attempts)
+        return finished(task, told, entry.attempts, entry.seconds)
     # A stopped account, or the end of the batcher: it is sent at the next start.
     return Finished(task=task, state="pending", attempts=entry.attempts, maybe_applied=entry.attempts > 0)

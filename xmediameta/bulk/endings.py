@@ -86,7 +86,7 @@ class Endings:
         rows = self.own(entry)
         self._withdraw(entry, rows)
         for row in rows:
-            row.end(NotSent(update=row.update, reason=reason, error=error), entry.attempts)
+            row.end(NotSent(update=row.update, reason=reason, error=error), entry.attempts, entry.seconds)
 
     def expire(self, entry: Entry, wall: float) -> None:
         """The rows that had to be sent by now end, of whichever run; the others go on with the entry."""
@@ -97,7 +97,7 @@ class Endings:
         ]
         self._withdraw(entry, late)
         for row in late:
-            row.end(NotSent(update=row.update, reason="expired"), entry.attempts)
+            row.end(NotSent(update=row.update, reason="expired"), entry.attempts, entry.seconds)
 
     def _withdraw(self, entry: Entry, rows: list[Row]) -> None:
         """These rows wait for an entry no more that nobody sends now: whoever is left and first must."""
@@ -111,7 +111,7 @@ class Endings:
     def withhold(self, queue: AccountQueue, entry: Entry, error: XMediaMetaError) -> None:
         """Keep back the outcome of a plain 403 until a success, or the end, shows that it is the row's own."""
         rows = self.own(entry)
-        queue.withheld.extend((row, about(row.update, entry, error)) for row in rows)
+        queue.withheld.extend((row, about(row.update, entry, error), entry.seconds) for row in rows)
         entry.sharers = [s for s in entry.sharers if not (isinstance(s, Row) and s.run is self._run)]
         self._withheld[queue] = None
         if self._timer is None:
@@ -122,9 +122,9 @@ class Endings:
         """Tell what was withheld: where the account is forbidden too, the rows are not settled."""
         self._withheld.pop(queue, None)
         withheld, queue.withheld = queue.withheld, []
-        for row, error in withheld:
+        for row, error, seconds in withheld:
             told = queue.stopped if isinstance(queue.stopped, AccountForbidden) else error
-            row.end(unsuccessful(row.update, told), error.attempts)
+            row.end(unsuccessful(row.update, told), error.attempts, seconds)
 
     def release_all(self) -> None:
         """Tell all that was withheld."""

@@ -16,11 +16,13 @@ from xmediameta import errors
 from xmediameta.accounts import Accounts
 from xmediameta.coalesce import Coalesce
 from xmediameta.errors import InvalidUpdate, ProblemError, TransportError, XMediaMetaError
+from xmediameta.hooks import Hooks
 from xmediameta.journal import Drawn, Finished, Incoming, Journal, JournalRun, TaskRecord
 from xmediameta.models import Update, decode_update
 from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Unchanged
 from xmediameta.problems import Problem
 
+from .noting import Noting
 from .rows import Row, Run, as_far_as_known, as_update
 from .source import END, Updates
 
@@ -54,14 +56,15 @@ class TaskRow(Row):
         self.recorder = run
         self.task = task
 
-    def end(self, outcome: Outcome, attempts: int = 0) -> None:
+    def end(self, outcome: Outcome, attempts: int = 0, seconds: float | None = None) -> None:
         """Record how the row ended, and tell it then; what was not settled stays pending."""
         if isinstance(outcome, NotSent) and outcome.reason != "expired":
             if self.task is not None and attempts:
                 self.recorder.unsure(self.task)
             self.run.deliver(outcome)
         else:
-            self.recorder.record(outcome, None if self.task is None else finished(self.task, outcome, attempts))
+            done = None if self.task is None else finished(self.task, outcome, attempts, seconds)
+            self.recorder.record(outcome, done)
 
 
 class JournalSource:
@@ -167,12 +170,21 @@ def _error(record: TaskRecord) -> XMediaMetaError:
     return XMediaMetaError(str(said.get("detail", record.error or "failed")))
 
 
-def finished(task: Drawn, outcome: Outcome, attempts: int) -> Finished:
-    """How a task ended, as it is recorded."""
+def finished(task: Drawn, outcome: Outcome, attempts: int, seconds: float | None) -> Finished:
+    """How a task ended, as it is recorded.
+
+    Args:
+        attempts: requests that were sent for it.
+        seconds: from the first of them to the last answer.
+    """
     match outcome:
         case Applied():
             return Finished(
-                task=task, state="applied", attempts=outcome.attempts, transaction_id=outcome.transaction_id
+                task=task,
+                state="applied",
+                attempts=outcome.attempts,
+                transaction_id=outcome.transaction_id,
+                seconds=seconds,
             )
         case Failed():
             error = outcome.error
@@ -187,9 +199,11 @@ def finished(task: Drawn, outcome: Outcome, attempts: int) -> Finished:
                 transaction_id=error.transaction_id if isinstance(error, ProblemError) else None,
                 # An attempt whose answer did not come, or came as a fault, may have been applied all the same.
                 maybe_applied=error.scope == "retry" and (not isinstance(error, TransportError) or error.maybe_applied),
+                seconds=seconds,
             )
         case _:
-            return Finished(task=task, state="expired", attempts=attempts, maybe_applied=attempts > 0)
+            sent = attempts > 0
+            return Finished(task=task, state="expired", attempts=attempts, maybe_applied=sent, seconds=seconds)
 
 
 class Journaled(Struct, kw_only=True):
@@ -248,17 +262,19 @@ class Held:
         given: whether the caller gave the run, and ends it.
     """
 
-    __slots__ = ("_given", "_journal", "run")
+    __slots__ = ("_given", "_journal", "_noting", "run")
 
     def __init__(self, run: JournalRun, journal: Journal | None, *, given: bool = False) -> None:
         self.run = run
         self._journal = journal
         self._given = given
+        self._noting: Noting | None = None
 
-    async def join(self, accounts: Accounts) -> None:
+    async def join(self, accounts: Accounts, hooks: Hooks) -> None:
         """Take over how the windows stood when the place was sent to last, and keep them from now on."""
         accounts.recall(await self.run.quota())
         self.run.windows = accounts.remembered
+        self._noting = Noting(self.run, hooks)
 
     async def let_go(self, error: BaseException | None) -> None:
         """Let the run go.
@@ -266,6 +282,8 @@ class Held:
         Args:
             error: what stopped it, if anything did.
         """
+        if self._noting is not None:
+            self._noting.end()
         try:
             if self._given:
                 await self.run.flush()

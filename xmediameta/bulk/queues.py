@@ -51,7 +51,7 @@ class AccountQueue:
         self.aside = self.listed = False
         self.probe: Entry | None = None
         self.stopped: XMediaMetaError | None = None
-        self.withheld: list[tuple[Row, XMediaMetaError]] = []
+        self.withheld: list[tuple[Row, XMediaMetaError, float | None]] = []
         self._heap: list[tuple[float, int, int, Entry]] = []
         self._length = 0
 

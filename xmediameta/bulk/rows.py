@@ -68,13 +68,14 @@ class Row:
             )
         else:
             outcome = unsuccessful(update, about(update, entry, result))
-        self.end(outcome, entry.attempts)
+        self.end(outcome, entry.attempts, entry.seconds)
 
-    def end(self, outcome: Outcome, attempts: int = 0) -> None:  # noqa: ARG002 - for rows that are recorded
+    def end(self, outcome: Outcome, attempts: int = 0, seconds: float | None = None) -> None:  # noqa: ARG002 - for rows that are recorded
         """The row has its outcome.
 
         Args:
             attempts: requests that were sent for it.
+            seconds: from the first of them to the last answer.
         """
         self.run.deliver(outcome)
 

@@ -96,7 +96,7 @@ class BulkRun:
         if kept is not None:
             encode_strictly = partial(encode, strict=self._options.strict)
             self._held = await kept.start(self._base_url, self._updates, encode_strictly)
-            await self._held.join(sender.accounts)
+            await self._held.join(sender.accounts, sender.hooks)
         self._engine = Engine(
             sender,
             self._updates,

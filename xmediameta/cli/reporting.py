@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-from xmediameta.journal import Journal, RunRecord
 from xmediameta.report import Gathering, Story, page, recorded
 
 from .export import written
@@ -20,7 +18,7 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
     async def read() -> tuple[Story, Path]:
         async with stored(journal) as opened:
             record = await chosen(opened, run)
-            windows, waits = recorded(await events(opened, record))
+            windows, waits = recorded(await opened.events(record))
             gathering = Gathering(record, windows=windows, waits=waits, local=local(record))
             running = under_way(opened, record)
             async for row in await opened.results(record):
@@ -31,9 +29,3 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
     with written(output, path) as file:
         file.write(page(story, made_at=time.time()).encode("utf-8", "backslashreplace"))
     return 0
-
-
-async def events(journal: Journal, record: RunRecord) -> list[Any]:
-    """The waits and windows of a run, from a journal that keeps them."""
-    kept = getattr(journal, "events", None)
-    return [] if kept is None else await kept(record)

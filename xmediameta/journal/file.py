@@ -25,7 +25,7 @@ from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
 from .places import make_room
-from .schema import APPLICATION_ID, OLDEST_SQLITE, TABLES, VERSION
+from .schema import APPLICATION_ID, OLDEST_SQLITE, TABLES, UPGRADES, VERSION
 
 _PATIENCE: Final = 60.0  # seconds that a writer waits for another; loading a million rows takes several in one go
 _CACHE: Final = 16 << 10  # KiB; SQLite sorts in as much memory before it turns to the disk
@@ -46,7 +46,12 @@ _open_files: Final[Counter[tuple[int, int]]] = Counter()
 
 def now_text() -> str:
     """The time as the journal writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time_text(datetime.now(UTC))
+
+
+def time_text(when: datetime) -> str:
+    """An aware time as the journal writes it."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def failure(path: Path, error: BaseException) -> JournalError:
@@ -163,6 +168,7 @@ class JournalFile:
         if self.path.stat().st_size <= _CHECKED and self.one("PRAGMA quick_check(1)") != "ok":
             raise JournalError(f"the journal {printable(str(self.path))}: the file is damaged")
         self._use_log()
+        self._upgrade()
         self.db.execute("PRAGMA synchronous = NORMAL")
         self.db.execute(f"PRAGMA cache_size = -{_CACHE}")
         self.db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
@@ -173,6 +179,18 @@ class JournalFile:
 
     def _empty(self) -> bool:
         return not self.one("PRAGMA application_id") and not self.one("SELECT count(*) FROM sqlite_master")
+
+    def _upgrade(self) -> None:
+        """Bring a journal of an earlier version up to this one, all of it or nothing."""
+        if self.one("PRAGMA user_version") == VERSION:
+            return
+        with self.transaction() as db:
+            for version in range(
+                self.one("PRAGMA user_version"), VERSION
+            ):  # another process may have done it meanwhile
+                for statement in UPGRADES[version]:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {version + 1}")
 
     def _use_log(self) -> None:
         """Switch to WAL, once for the file. SQLite does not wait where another process is doing the same."""
@@ -235,6 +253,8 @@ def _check_kind(path: Path, application: int, version: int) -> None:
     shown = printable(str(path))
     if application != APPLICATION_ID:
         raise JournalError(f"{shown} is an SQLite file, but not a journal of xmediameta")
+    if not version:
+        raise JournalError(f"{shown} is damaged, or a journal of no version of xmediameta")
     if version > VERSION:
         raise JournalError(
             f"{shown} was written by a newer version of xmediameta (schema {version}, this one knows {VERSION})"

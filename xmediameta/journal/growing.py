@@ -12,6 +12,7 @@ from typing import Final
 
 from xmediameta.models import Update
 
+from .events import Note
 from .file import JournalFile
 from .records import Drawn, Finished, RunRecord, digest
 from .rivals import Rivals
@@ -71,10 +72,15 @@ class Growing(Work):
         return tasks
 
     def finish(
-        self, batch: Sequence[Finished], requests: int, retries: int, windows: Mapping[str, str] = _NOTHING
+        self,
+        batch: Sequence[Finished],
+        requests: int,
+        retries: int,
+        windows: Mapping[str, str] = _NOTHING,
+        notes: Sequence[Note] = (),
     ) -> None:
         """As `Work.finish`; rows that are settled and have not failed go."""
-        super().finish(batch, requests, retries, windows)
+        super().finish(batch, requests, retries, windows, notes)
         base = first(self._record.load)
         done = [f for f in batch if f.state not in {"pending", "failed"}]
         for f in batch:

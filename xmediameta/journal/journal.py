@@ -24,7 +24,7 @@ from .loading import Loading
 from .lock import RunLock
 from .places import doubts, journal_path
 from .queue import JournalQueue
-from .records import Counted, Incoming, Loaded, RunRecord, State, TaskRecord
+from .records import Counted, EventRecord, Incoming, Loaded, RunRecord, State, TaskRecord
 from .rehearsal import Rehearsal, Stage
 from .run import JournalRun
 from .store import AnyWork, Store
@@ -125,6 +125,10 @@ class Journal:
     async def counts(self, record: RunRecord) -> list[Counted]:
         """How many rows of a run are in each state, by account."""
         return await self._thread.call(self._store.counts, record.load)
+
+    async def events(self, record: RunRecord) -> list[EventRecord]:
+        """When a run was worked on and what held it up, the oldest first: the last 5,000 such events."""
+        return await self._thread.call(self._store.events, record.run)
 
     async def results(self, record: RunRecord, states: Collection[State] = ()) -> AsyncIterable[TaskRecord]:
         """The rows of a run in the order of the input, with how they ended.

@@ -58,6 +58,7 @@ class Finished(Struct, frozen=True, gc=False, kw_only=True):
     """How a task ended, to be recorded.
 
     Attributes:
+        seconds: from its first request to the last answer; None where nothing was sent for it.
         maybe_applied: whether a failed request may have been applied all the same: what the media id was last sent is
             then not known any more.
     """
@@ -70,6 +71,7 @@ class Finished(Struct, frozen=True, gc=False, kw_only=True):
     problem: str | None = None
     transaction_id: str | None = None
     maybe_applied: bool = False
+    seconds: float | None = None
 
 
 class Clash(Struct, frozen=True, kw_only=True):
@@ -157,7 +159,11 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class TaskRecord(Struct, frozen=True, kw_only=True):
-    """One input row with its outcome, as `results` shows it."""
+    """One input row with its outcome, as `results` shows it.
+
+    Attributes:
+        seconds: from its first request of the sitting in which it ended to the last answer.
+    """
 
     seq: int
     source: str | None
@@ -174,3 +180,19 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     passed: str | None
     body: str | None
     send_before: float | None
+    seconds: float | None = None
+
+
+class EventRecord(Struct, frozen=True, kw_only=True):
+    """Something that happened to a run; `events` says what.
+
+    Attributes:
+        at: when, UTC, as ISO 8601 text.
+        account: whose it is, or None.
+        data: JSON.
+    """
+
+    at: str
+    kind: str
+    account: str | None
+    data: str | None

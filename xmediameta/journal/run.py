@@ -16,9 +16,11 @@ from typing import Final, Protocol, Self
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
+from .events import Note, data
+from .file import now_text
 from .lock import RunLock
 from .records import Drawn, Finished, Loaded, RunRecord, State, TaskRecord
-from .schema import NEVER
+from .shelf import Shelf
 from .thread import JournalThread, Lasting, to_the_end
 from .work import Work
 
@@ -49,6 +51,7 @@ class JournalRun:
         record: the run as it stood when it was started.
         loaded: what loading its input changed.
         requests, retries: sent for the run so far, over all its sittings since it last began anew.
+        accounts: that it has work for, or had when it was started.
         windows: tells how the windows of accounts stand, as JSON by owner; kept with each commit.
         failed: the error of the first commit that failed; nothing is recorded after it.
         unrecorded: how tasks ended that could not be recorded any more: what was in flight when a commit failed. They
@@ -71,15 +74,18 @@ class JournalRun:
         self.failed: JournalError | None = None
         self.unrecorded: list[Finished] = []
         self.windows: Callable[[Iterable[str | None]], Mapping[str, str]] | None = None
+        names = tuple(accounts)
+        self.accounts = frozenset(name or None for name in names)
         self._journal = journal
         self._thread = thread
         self._lock = lock
         self._work = work
-        self._turn = deque(_Shelf(name) for name in accounts)
+        self._turn = deque(Shelf(name) for name in names)
         self._size = max(_LEAST, min(_BATCH, _FETCHED // max(len(self._turn), 1)))
         self._drawn: dict[int, Drawn] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         self._batch: list[Finished] = []
+        self._notes: list[Note] = []
         self._next_commit: Lasting[None] | None = None  # of that batch
         self._newest: Lasting[None] | None = None
         self._committer: asyncio.Task[None] | None = None
@@ -130,20 +136,20 @@ class JournalRun:
         """The rows that need no request: unchanged, ended in an earlier sitting, or invalid."""
         return await self._journal.results(self.record, _ENDED)
 
-    def _take(self, shelf: _Shelf) -> Drawn:
+    def _take(self, shelf: Shelf) -> Drawn:
         task = shelf.tasks.popleft()
         self._drawn[task.seq] = task
         if len(shelf.tasks) <= self._size // 4:
             self._fetch(shelf)
         return task
 
-    def _found(self, avoid: Collection[str | None]) -> _Shelf | None:
+    def _found(self, avoid: Collection[str | None]) -> Shelf | None:
         self._check()
         return self._next(avoid)
 
-    def _next(self, avoid: Collection[str | None]) -> _Shelf | None:
+    def _next(self, avoid: Collection[str | None]) -> Shelf | None:
         """The next shelf in turn that has tasks, else one that may have some."""
-        perhaps: _Shelf | None = None
+        perhaps: Shelf | None = None
         for _ in range(len(self._turn)):
             shelf = self._turn.popleft()
             if shelf.empty:
@@ -158,13 +164,13 @@ class JournalRun:
                 self._fetch(shelf)
         return perhaps
 
-    def _fetch(self, shelf: _Shelf) -> None:
+    def _fetch(self, shelf: Shelf) -> None:
         if shelf.fetch is None and not shelf.drawn_out and shelf.error is None and self._ending is None:
             shelf.fetch = asyncio.get_running_loop().create_task(self._fill(shelf))
             self._fetches.add(shelf.fetch)
             shelf.fetch.add_done_callback(self._fetches.discard)
 
-    async def _fill(self, shelf: _Shelf) -> None:
+    async def _fill(self, shelf: Shelf) -> None:
         try:
             tasks = await self._thread.call(self._work.draw, shelf.name, shelf.after, self._size)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who draws
@@ -204,16 +210,26 @@ class JournalRun:
             return refused
         self._drawn.pop(finished.task.seq, None)
         self._batch.append(finished)
-        if self._next_commit is None:
-            self._next_commit = self._newest = Lasting[None](loop)
-            if self._committer is None or self._committer.done():
-                self._committer = loop.create_task(self._commit())
-        return self._next_commit
+        return self._next_commit or self._promise(loop)
+
+    def note(self, kind: str, account: str | None = None, **told: object) -> None:
+        """Record that something happened (see `events`), with the next commit; it is told nobody if that fails."""
+        if self._ending is None and self.failed is None:
+            self._notes.append(Note(at=now_text(), kind=kind, account=account, data=data(**told)))
+            if self._next_commit is None:
+                self._promise(asyncio.get_running_loop())
 
     async def flush(self) -> None:
         """Wait until everything that was finished so far is committed, or has failed."""
         if self._newest is not None and not self._newest.done():
             await asyncio.wait((self._newest,))
+
+    def _promise(self, loop: asyncio.AbstractEventLoop) -> Lasting[None]:
+        """The next commit, which begins when the present one has ended."""
+        self._next_commit = self._newest = promised = Lasting[None](loop)
+        if self._committer is None or self._committer.done():
+            self._committer = loop.create_task(self._commit())
+        return promised
 
     async def _commit(self) -> None:
         while self._next_commit is not None:
@@ -251,7 +267,8 @@ class JournalRun:
         kept: Mapping[str, str] = {}
         if self.windows is not None:
             kept = self.windows({finished.task.update.account for finished in batch})
-        self._recording = self._thread.plain(self._work.finish, batch, self.requests, self.retries, kept)
+        notes, self._notes = self._notes, []
+        self._recording = self._thread.plain(self._work.finish, batch, self.requests, self.retries, kept, notes)
         await self._recording
 
     def _break_off(self) -> JournalError | None:
@@ -291,7 +308,7 @@ class JournalRun:
             await self.flush()
             if self.failed is None:
                 left = [*self._drawn.values(), *(task for shelf in self._turn for task in shelf.tasks)]
-                await self._thread.call(self._work.end, left, stopped, self.requests, self.retries)
+                await self._thread.call(self._work.end, left, stopped, self.requests, self.retries, self._notes)
         finally:
             self._lock.release()
             self._journal.forget(self)
@@ -314,30 +331,3 @@ class JournalRun:
     def __repr__(self) -> str:
         state = "failed" if self.failed is not None else "let go" if self._ending is not None else "held"
         return f"<JournalRun {self.record.name!r} {state}, {len(self._drawn)} drawn>"
-
-
-class _Shelf:
-    """Tasks of one account that were fetched and not drawn yet.
-
-    Attributes:
-        after: (due, seq) of the last one that was fetched.
-        drawn_out: whether that was the last of all.
-        fetch: brings more, while it runs.
-        error: why it did not.
-    """
-
-    __slots__ = ("account", "after", "drawn_out", "error", "fetch", "name", "tasks")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.account = name or None
-        self.tasks: deque[Drawn] = deque()
-        self.after: tuple[float, int] = (-NEVER, -1)
-        self.drawn_out = False
-        self.fetch: asyncio.Task[None] | None = None
-        self.error: JournalError | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing more will come."""
-        return self.drawn_out and not self.tasks

@@ -11,6 +11,7 @@
 - `outcome`: how a task ended; a task without one is pending.
 - `sent`: what each media id was last sent, by account, across all runs.
 - `quota`: the windows, so that a restart does not forget what was spent.
+- `event`: when a run was worked on, and what held it up; see `events`.
 - `status`: a view that puts run, task and outcome together, one row for each input row.
 
 Times are UTC, as ISO 8601 text, except `send_before` and `due` (Unix seconds). `application_id` is 0x786D6A31 ("xmj1"),
@@ -35,7 +36,7 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x786D6A31
-VERSION: Final = 1
+VERSION: Final = 2
 # Generated columns; below it the tables cannot be made.
 OLDEST_SQLITE: Final = (3, 31)
 
@@ -46,6 +47,29 @@ NEVER: Final = 9.0e18
 # What `sent.unsure` holds where nothing else was sent, and where anybody may have sent something else.
 SURE: Final = 0
 DOUBTFUL: Final = -1
+
+_EVENT: Final = """
+    CREATE TABLE event (
+        event INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,                 -- begun, wait, stop or ended
+        account TEXT,
+        data TEXT                           -- JSON
+    )
+    """
+_EVENT_RUN: Final = "CREATE INDEX event_run ON event (run)"
+_STATUS: Final = """
+    CREATE VIEW status AS
+    SELECT run.name AS run, task.seq, task.source, task.media_id, account.name AS account, task.ref,
+        coalesce(outcome.state, 'pending') AS state, outcome.settled_at, outcome.attempts, outcome.transaction_id,
+        outcome.status AS http_status, outcome.error, outcome.problem, task.send_before, task.passed, task.body,
+        round(outcome.seconds, 3) AS seconds
+    FROM run
+    JOIN task ON task.task BETWEEN run.load << 32 AND (run.load << 32) + 4294967295
+    JOIN account USING (account)
+    LEFT JOIN outcome USING (task)
+    """
 
 TABLES: Final = (
     """
@@ -129,7 +153,8 @@ TABLES: Final = (
         transaction_id TEXT,
         status INTEGER,                     -- HTTP, of a failure
         error TEXT,                         -- the class of the error
-        problem TEXT                        -- JSON: what X said, or the member and the rule of an invalid row
+        problem TEXT,                       -- JSON: what X said, or the member and the rule of an invalid row
+        seconds REAL                        -- from its first request of that sitting to the last answer
     )
     """,
     """
@@ -154,17 +179,14 @@ TABLES: Final = (
     "CREATE INDEX task_draw ON task (load, account, due) WHERE due IS NOT NULL",
     "CREATE INDEX task_leader ON task (leader) WHERE leader IS NOT NULL",
     "CREATE INDEX task_last ON task (last) WHERE last IS NOT NULL",
-    """
-    CREATE VIEW status AS
-    SELECT run.name AS run, task.seq, task.source, task.media_id, account.name AS account, task.ref,
-        coalesce(outcome.state, 'pending') AS state, outcome.settled_at, outcome.attempts, outcome.transaction_id,
-        outcome.status AS http_status, outcome.error, outcome.problem, task.send_before, task.passed, task.body
-    FROM run
-    JOIN task ON task.task BETWEEN run.load << 32 AND (run.load << 32) + 4294967295
-    JOIN account USING (account)
-    LEFT JOIN outcome USING (task)
-    """,
+    _EVENT,
+    _EVENT_RUN,
+    _STATUS,
 )
+# What makes the next version of one, by its version; what is added to a table stands last in it.
+UPGRADES: Final[dict[int, tuple[str, ...]]] = {
+    1: ("ALTER TABLE outcome ADD COLUMN seconds REAL", _EVENT, _EVENT_RUN, "DROP VIEW status", _STATUS),
+}
 
 
 def first(load: int) -> int:

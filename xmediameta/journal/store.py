@@ -19,10 +19,12 @@ from xmediameta.coalesce import Coalesce
 from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
+from . import events
+from .events import Note
 from .file import JournalFile, now_text
 from .growing import FINGERPRINT as QUEUE
 from .loading import Loading
-from .records import STATES, Counted, Loaded, RunRecord, State, TaskRecord
+from .records import STATES, Counted, EventRecord, Loaded, RunRecord, State, TaskRecord
 from .rivals import Rivals
 from .schema import beyond, first, seq_of
 from .sequences import clashes
@@ -39,7 +41,7 @@ _RUNS: Final = (
 _TASK: Final = (
     "SELECT task.task, task.source, task.media_id, account.name, task.ref, coalesce(outcome.state, 'pending') AS state,"
     " coalesce(outcome.attempts, 0), outcome.status, outcome.error, outcome.problem, outcome.transaction_id,"
-    " outcome.settled_at, task.passed, task.body, task.send_before"
+    " outcome.settled_at, task.passed, task.body, task.send_before, outcome.seconds"
 )
 _ALL_TASKS: Final = (
     f"{_TASK} FROM task JOIN account USING (account) LEFT JOIN outcome ON outcome.task = task.task"
@@ -184,12 +186,15 @@ class Store:
             settle_load(self._file, record.load, force=force, again=frozenset(again))
             if anew:
                 db.execute("UPDATE run SET requests = 0, retries = 0 WHERE run = ?", (record.run,))
+                events.forget(db, record.run)
             db.execute(
                 "UPDATE run SET started_at = ?, ended_at = NULL, stopped = NULL,"
                 " sitting = (SELECT max(sitting) + 1 FROM run) WHERE run = ?",
                 (now_text(), record.run),
             )
             record = self.run(name) or record
+            told = events.data(sitting=record.sitting, pid=os.getpid(), host=socket.gethostname())
+            events.keep(db, record.run, [Note(at=record.started_at or "", kind="begun", data=told)])
             rivals = Rivals(self._file, record)
             rivals.look()  # while those who are under way cannot end unnoticed
         accounts = dict(
@@ -259,6 +264,10 @@ class Store:
             raise JournalError("the input of the run was loaded anew by another process meanwhile")
         return [_task(row) for row in rows]
 
+    def events(self, run: int) -> list[EventRecord]:
+        """What happened to a run, the oldest first."""
+        return events.read(self._file.db, run)
+
     # Within
 
     def place(self, base_url: str) -> int:
@@ -279,9 +288,9 @@ def _run(row: tuple[object, ...]) -> RunRecord:
 
 def _task(row: tuple[Any, ...]) -> TaskRecord:
     task, source, media_id, account, ref, state, attempts, *rest = row
-    status, error, problem, transaction_id, settled_at, passed, body, send_before = rest
+    status, error, problem, transaction_id, settled_at, passed, body, send_before, seconds = rest
     return TaskRecord(
         seq=seq_of(task), source=source, id=media_id, account=account or None, ref=ref, state=state, attempts=attempts,
         status=status, error=error, problem=problem, transaction_id=transaction_id, settled_at=settled_at,
-        passed=passed, body=body, send_before=send_before,
+        passed=passed, body=body, send_before=send_before, seconds=seconds,
     )  # fmt: skip

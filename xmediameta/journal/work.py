@@ -19,6 +19,8 @@ from xmediameta.errors import InvalidUpdate, JournalError
 from xmediameta.models import Update, decode_update
 from xmediameta.text import printable
 
+from . import events
+from .events import Note
 from .file import JournalFile, now_text
 from .records import Drawn, Finished, RunRecord
 from .rivals import Rivals
@@ -50,21 +52,22 @@ _PLAIN: Final = (
     " WHERE task.task > :after AND task.task < :beyond AND task.account = :account AND task.due IS NULL"
     f" {_WAITING} AND task.digest IS NOT NULL ORDER BY task.task LIMIT :most)"
 )
-_APPLIED: Final = "INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id) VALUES "
-_APPLIED_ROW: Final = "(?, 'applied', ?, ?, ?)"
+_APPLIED: Final = "INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id, seconds) VALUES "
+_APPLIED_ROW: Final = "(?, 'applied', ?, ?, ?, ?)"
 _SENT: Final = "INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure) VALUES "
 _SENT_ROW: Final = "(?, ?, ?, ?, ?)"
 _AT_ONCE: Final = (
     100  # rows in one statement, each number of them a statement that is kept; SQLite 3.31 binds 999 values
 )
 _FINISH: Final = (
-    "INSERT OR REPLACE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO outcome"
+    " (task, settled_at, attempts, transaction_id, seconds, state, status, error, problem)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # As their leader's, unless they have their own.
 _FOLLOW: Final = (
-    "INSERT OR IGNORE INTO outcome (task, settled_at, attempts, transaction_id, state, status, error, problem)"
-    " SELECT task.task, settled_at, attempts, transaction_id, state, status, error, problem"
+    "INSERT OR IGNORE INTO outcome (task, settled_at, attempts, transaction_id, seconds, state, status, error, problem)"
+    " SELECT task.task, settled_at, attempts, transaction_id, seconds, state, status, error, problem"
     " FROM task JOIN outcome ON outcome.task = task.leader WHERE task.leader = ?"
 )
 # From a draw, or an append, on nobody knows what the media was sent, until the task has ended.
@@ -126,7 +129,12 @@ class Work:
         return tasks
 
     def finish(
-        self, batch: Sequence[Finished], requests: int, retries: int, windows: Mapping[str, str] = _NO_WINDOWS
+        self,
+        batch: Sequence[Finished],
+        requests: int,
+        retries: int,
+        windows: Mapping[str, str] = _NO_WINDOWS,
+        notes: Sequence[Note] = (),
     ) -> None:
         """Record how tasks ended, in one transaction.
 
@@ -134,6 +142,7 @@ class Work:
             batch: in the order in which they ended.
             requests, retries: of the run so far.
             windows: how the windows stand, as JSON by owner.
+            notes: what happened beside.
         """
         when, base, sitting = now_text(), first(self._record.load), self._record.sitting
         applied: list[Any] = []
@@ -150,12 +159,13 @@ class Work:
             key = self._accounts[task.update.account or ""], task.update.id
             alone = not self._out or self._back(key)
             if f.state == "applied":
-                applied += number, when, f.attempts, f.transaction_id
+                applied += number, when, f.attempts, f.transaction_id, f.seconds
                 sent += *key, task.digest, when, SURE if alone else sitting
                 doubtful.discard(key)  # a success settles what was unsure before
                 continue
             if f.state != "pending":
-                others.append((number, when, f.attempts, f.transaction_id, f.state, f.status, f.error, f.problem))
+                told = f.transaction_id, f.seconds, f.state, f.status, f.error, f.problem
+                others.append((number, when, f.attempts, *told))
             if f.maybe_applied:
                 doubtful.add(key)
             elif alone:
@@ -167,15 +177,16 @@ class Work:
                 for at in range(0, len(sent), 5):
                     if (sent[at], sent[at + 1]) in rivals:
                         sent[at + 4] = DOUBTFUL
-            for start in range(0, len(applied) // 4, _AT_ONCE):
-                rows = min(_AT_ONCE, len(applied) // 4 - start)
-                db.execute(_many(_APPLIED, _APPLIED_ROW, rows), applied[4 * start : 4 * (start + rows)])
+            for start in range(0, len(applied) // 5, _AT_ONCE):
+                rows = min(_AT_ONCE, len(applied) // 5 - start)
+                db.execute(_many(_APPLIED, _APPLIED_ROW, rows), applied[5 * start : 5 * (start + rows)])
                 db.execute(_many(_SENT, _SENT_ROW, rows), sent[5 * start : 5 * (start + rows)])
             for statement, changes in ((_FINISH, others), (_FOLLOW, leading), (MARK, sure), (_DOUBT, doubtful)):
                 if changes:
                     db.executemany(statement, changes)
             if windows:
                 db.executemany(_KEEP_QUOTA, [(owner, text, self._record.run) for owner, text in windows.items()])
+            events.keep(db, self._record.run, notes)
             self._count(requests, retries)
 
     def quota(self) -> dict[str, str]:
@@ -183,12 +194,15 @@ class Work:
         query = "SELECT owner, windows FROM quota WHERE place = (SELECT place FROM run WHERE run = ?)"
         return dict(self._file.db.execute(query, (self._record.run,)).fetchall())
 
-    def end(self, left: Sequence[Drawn], stopped: str | None, requests: int, retries: int) -> None:
+    def end(
+        self, left: Sequence[Drawn], stopped: str | None, requests: int, retries: int, notes: Sequence[Note] = ()
+    ) -> None:
         """Note that the sitting has ended.
 
         Args:
             left: tasks that were drawn and never sent.
             stopped: why it stopped early (JSON).
+            notes: what happened and is not recorded yet.
         """
         marks: list[tuple[Any, ...]] = []
         for task in left:
@@ -199,9 +213,11 @@ class Work:
             rivals = self._rivals.look()
             db.executemany(MARK, [mark for mark in marks if mark[1:3] not in rivals])
             self._count(requests, retries)
-            db.execute(
-                "UPDATE run SET ended_at = ?, stopped = ? WHERE run = ?", (now_text(), stopped, self._record.run)
-            )
+            when, run, sitting = now_text(), self._record.run, self._record.sitting
+            db.execute("UPDATE run SET ended_at = ?, stopped = ? WHERE run = ?", (when, stopped, run))
+            told = events.data(sitting=sitting, requests=requests, retries=retries)
+            stops = [] if stopped is None else [Note(at=when, kind="stop", data=stopped)]
+            events.keep(db, run, [*notes, *stops, Note(at=when, kind="ended", data=told)])
 
     def _next(self, account: int, after: tuple[float, int], most: int) -> list[Any]:
         due, seq = after

@@ -14,11 +14,12 @@ worked on the run.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from xmediameta.journal import EventRecord
 from xmediameta.limits import WindowName
 from xmediameta.problems import as_object
 from xmediameta.text import printable
@@ -78,15 +79,6 @@ class Pause(Struct, frozen=True, gc=False):
     ended: float
 
 
-class Event(Protocol):
-    """One entry of the journal's record of a run."""
-
-    at: str
-    kind: str
-    account: str | None
-    data: str | None
-
-
 def derived(account: str, bins: Bins) -> list[WindowUse]:
     """Requests of an account in stretches of 15 minutes, counted when rows ended; none where that is too coarse."""
     length = LENGTHS["user-15min"]
@@ -121,7 +113,7 @@ def pauses(bins: Bins) -> list[Pause]:
     return found[:_MOST_PAUSES]
 
 
-def recorded(events: Iterable[Event]) -> tuple[list[WindowUse], list[Wait]]:
+def recorded(events: Iterable[EventRecord]) -> tuple[list[WindowUse], list[Wait]]:
     """Windows and waits from the journal's events; what cannot be read is passed over.
 
     An event `window` has the data `{"window", "opened", "closed", "limit", "sent", "others"}`, an event `wait` has

@@ -139,7 +139,7 @@ class Gathering:
             windows_recorded=recorded,
             waits=self._waits,
             pauses=pauses(self._bins),
-            slowest=[(slow.row, _seconds(slow.row)) for slow in sorted(self._slow, reverse=True)],
+            slowest=[(slow.row, slow.row.seconds) for slow in sorted(self._slow, reverse=True)],
             failed=self._failed,
             unit_price=unit_price,
             retried=self._retried,
@@ -155,7 +155,7 @@ class Gathering:
         self._requests[account].add(at, 0, attempts)
 
     def _note_slow(self, row: TaskRecord) -> None:
-        seconds = _seconds(row)
+        seconds = row.seconds
         self._retried += row.attempts > 1
         if row.attempts < 2 and seconds is None:
             return
@@ -164,9 +164,3 @@ class Gathering:
             heapq.heappush(self._slow, slow)
         elif self._slow[0] < slow:
             heapq.heapreplace(self._slow, slow)
-
-
-def _seconds(row: TaskRecord) -> float | None:
-    """How long a row took from its first request on, where the journal knows it."""
-    seconds = getattr(row, "seconds", None)
-    return float(seconds) if isinstance(seconds, int | float) else None

@@ -1,0 +1,94 @@
+"""What a run on a journal notes of itself while it is under way: waits, stops, sittings, and how long rows took."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from xmediameta import RateLimitWaitTooLong, Sandbox
+from xmediameta.journal import EventRecord, Journal, TaskRecord
+
+from .clients import alt, client_of, outcomes_of, updates
+
+pytestmark = pytest.mark.looptime  # sockets are real, time is not: latency and waits cost none
+
+
+async def kept(path: Path, name: str = "nightly") -> tuple[list[EventRecord], list[TaskRecord]]:
+    """The events and the rows of a run."""
+    async with await Journal.open(path) as journal:
+        record = await journal.run(name)
+        assert record is not None
+        return await journal.events(record), [row async for row in await journal.results(record)]
+
+
+def told(event: EventRecord) -> dict[str, Any]:
+    return msgspec.json.decode(event.data or "null", type=dict[str, Any])
+
+
+async def test_a_wait_is_noted_while_it_lasts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    seen: list[EventRecord] = []
+    async with Sandbox(limit=3, window=900.0) as sandbox, client_of(sandbox, {"shop": "one", "news": "two"}) as client:
+        given = [*updates(5, account="shop"), *updates(2, first=11, account="news")]
+        async with client.bulk(given, journal=path, run="nightly") as run:
+            done = 0
+            async for _ in run:
+                done += 1
+                if done == 5:  # three of shop, two of news: the others wait
+                    seen, _ = await kept(path)
+        await client.create("99", alt(), account="news")  # after the run: nothing of it is noted
+        assert client._sender is not None
+        assert not client._sender.hooks.wait
+    events, rows = await kept(path)
+    assert [event.kind for event in events] == ["begun", "wait", "ended"]
+    assert [event.kind for event in seen] in (["begun"], ["begun", "wait"])
+    wait = events[1]
+    assert (wait.account, told(wait)["window"]) == ("shop", "user-15min")
+    length = datetime.fromisoformat(told(wait)["until"]) - datetime.fromisoformat(wait.at)
+    assert 0 < length.total_seconds() < 905
+    assert told(events[2]) == {"sitting": told(events[0])["sitting"], "requests": 7, "retries": 0}
+    assert {row.state for row in rows} == {"applied"}
+
+
+async def test_a_stop_is_noted_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with Sandbox() as sandbox, client_of(sandbox, {"shop": "one", "news": "two"}) as client:
+        sandbox.revoke("one")
+        given = [*updates(2, account="shop"), *updates(2, first=11, account="news")]
+        await outcomes_of(client, given, journal=path, run="nightly")
+    events, _ = await kept(path)
+    assert [event.kind for event in events] == ["begun", "stop", "ended"]
+    stop = told(events[1])
+    assert (events[1].account, stop["reason"], stop["all_of_its_app"]) == ("shop", "Unauthorized", False)
+    assert "log in" in stop["action"].lower() or "token" in stop["action"].lower()
+
+
+async def test_what_stopped_the_run_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with Sandbox(limit=2) as sandbox, client_of(sandbox) as client:
+        _, error = await outcomes_of(client, updates(4), journal=path, run="nightly", max_wait=1.0)
+        assert isinstance(error, RateLimitWaitTooLong)
+    events, _ = await kept(path)
+    stops = [told(event) for event in events if event.kind == "stop" and event.account is None]
+    assert [stop["reason"] for stop in stops] == ["RateLimitWaitTooLong"]
+
+
+async def test_how_long_each_row_took(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with (
+        Sandbox(latency=0.2, script={"2": ["503"], "3": ["404"]}) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        await outcomes_of(client, [*updates(3), *updates(1)], journal=path, run="nightly")
+    _, rows = await kept(path)
+    first, second, third, again = rows
+    assert (first.state, second.attempts, third.state) == ("applied", 2, "failed")
+    for row in (first, third):
+        assert row.seconds == pytest.approx(0.2, abs=0.15)
+    assert second.seconds is not None
+    assert second.seconds >= 0.4  # both requests, and the time between them
+    assert again.seconds == first.seconds  # they shared one
