@@ -17,7 +17,7 @@ import pytest
 
 import xmediameta.report
 from xmediameta.journal import EventRecord, RunRecord, TaskRecord
-from xmediameta.report import Gathering, Problems, Story, page, read_said, read_stopped, recorded, standing
+from xmediameta.report import Gathering, Noted, Problems, Story, page, read_events, read_said, read_stopped, standing
 from xmediameta.report.charts import nice_top, number, percent
 from xmediameta.report.markup import Markup, tag
 from xmediameta.report.quota import Wait, WindowUse, derived, pauses
@@ -54,8 +54,10 @@ def refused(seq: int = 0, **given: Any) -> TaskRecord:
     return a_row(seq, **({"state": "failed", "status": 400, "error": "UpdateRejected", "problem": problem} | given))
 
 
-def a_story(*rows: TaskRecord, record: RunRecord | None = None, running: bool = False, **given: Any) -> Story:
-    gathering = Gathering(record or a_run(), **given)
+def a_story(
+    *rows: TaskRecord, record: RunRecord | None = None, running: bool = False, local: bool = False, **noted: Any
+) -> Story:
+    gathering = Gathering(record or a_run(), Noted(**noted), local=local)
     for row in rows:
         gathering.add(row)
     return gathering.story(running=running, unit_price=0.005)
@@ -311,13 +313,12 @@ def test_events_of_the_journal_become_windows_and_waits():
         an_event("window", json.dumps(window | {"closed": iso(T0 - 1)})),
         an_event("wait", json.dumps({"until": iso(T0 - 9)})),
     ]
-    windows, waits = recorded(events)
-    assert windows == [
-        WindowUse(
-            account="shop", name="user-15min", opened=T0, closed=T0 + 900, limit=500, sent=498, others=2
-        )
-    ]  # fmt: skip
-    assert waits == [Wait(account="shop", began=T0, ended=T0 + 9, window="user-15min")]
+    noted = read_events(events)
+    assert noted.windows == (
+        WindowUse(account="shop", name="user-15min", opened=T0, closed=T0 + 900, limit=500, sent=498, others=2),
+    )
+    assert noted.waits == (Wait(account="shop", began=T0, ended=T0 + 9, window="user-15min"),)
+    assert noted.sittings == ()
 
 
 # The page
@@ -389,8 +390,8 @@ def test_of_many_slow_rows_the_slowest_are_kept():
 
 
 def test_the_slowest_are_those_that_took_longest_where_the_journal_knows_it():
-    story = a_story(*(a_row(seq, seconds=seconds) for seq, seconds in enumerate((0.2, 9.0, 3.5))))
-    assert [(row.seq, seconds) for row, seconds in story.slowest] == [(1, 9.0), (2, 3.5), (0, 0.2)]
+    story = a_story(*(a_row(seq, seconds=seconds) for seq, seconds in enumerate((0.2, 9.0, 3.5, 0.3, 0.1))))
+    assert [(row.seq, seconds) for row, seconds in story.slowest] == [(1, 9.0), (2, 3.5), (3, 0.3), (0, 0.2), (4, 0.1)]
     assert "9 s" in read(story).texts("td")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from xmediameta.report import Gathering, Story, page, recorded
+from xmediameta.report import Gathering, Story, page, read_events
 
 from .export import written
 from .looping import run_in_loop
@@ -18,8 +18,8 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
     async def read() -> tuple[Story, Path]:
         async with stored(journal) as opened:
             record = await chosen(opened, run)
-            windows, waits = recorded(await opened.events(record))
-            gathering = Gathering(record, windows=windows, waits=waits, local=local(record))
+            noted = read_events(await opened.events(record), until=time.time(), requests=record.requests)
+            gathering = Gathering(record, noted, local=local(record))
             running = under_way(opened, record)
             async for row in await opened.results(record):
                 gathering.add(row)

@@ -1,10 +1,10 @@
 """What happened to a run, beside how its rows ended: who worked on it and when, and what held it up.
 
     kind    account   data
-    begun   -         sitting, pid, host
+    begun   -         sitting, pid, host, requests (of the run so far)
     wait    waits     window, until (when that opens)
     stop    is out    reason, message, action, all_of_its_app; without an account: why the run stopped early
-    ended   -         sitting, requests, retries (both of the run so far)
+    ended   -         sitting, requests, retries (of the run so far)
 
 A sitting without an end was killed, or is under way. So that a run of months stays small, only the last events of a run
 are kept.

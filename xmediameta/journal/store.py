@@ -193,7 +193,9 @@ class Store:
                 (now_text(), record.run),
             )
             record = self.run(name) or record
-            told = events.data(sitting=record.sitting, pid=os.getpid(), host=socket.gethostname())
+            told = events.data(
+                sitting=record.sitting, pid=os.getpid(), host=socket.gethostname(), requests=record.requests
+            )
             events.keep(db, record.run, [Note(at=record.started_at or "", kind="begun", data=told)])
             rivals = Rivals(self._file, record)
             rivals.look()  # while those who are under way cannot end unnoticed

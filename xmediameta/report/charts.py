@@ -14,6 +14,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from xmediameta.text import counted
+
 from .markup import Markup, tag
 from .timeline import Intervals, nice_width
 
@@ -72,9 +74,9 @@ class Charts:
             x = f"{(n + 1) * step:.3f}%"
             mark = tag("circle", cx=x, cy=y, r=4, class_="dot")
             hits.append(_hit(f"{n * step:.3f}%", f"{step:.3f}%", height, said, mark))
-        line_up = _goal(goal, top, height, f"{goal:,} rows to send")
+        line_up = _goal(goal, top, height, f"{counted(goal, 'row')} to send")
         frame = [*_grid(top, height), drawn, *hits, *line_up, *axis.ticks(height)]
-        return self._chart(title, f"{sums[-1]:,} {name} of {goal:,} rows to send.", height, frame)
+        return self._chart(title, f"{sums[-1]:,} {name} of {counted(goal, 'row')} to send.", height, frame)
 
     def windows(
         self, series: Sequence[Series], names: Sequence[str], ends: tuple[str, str], limit: int | None, *, title: str

@@ -22,6 +22,7 @@ from .story import Story
 from .timeline import unix
 from .windows import waits, windows
 from .words import lasting
+from .worked import sittings, stops
 
 _STYLE: Final = Path(__file__).with_name("page.css")
 _BADGES: Final = {
@@ -51,6 +52,8 @@ def page(story: Story, *, made_at: float) -> str:
         over_time(story, charts),
         windows(story, charts),
         waits(story),
+        sittings(story),
+        stops(story),
         problems(story),
         slowest(story),
         failed(story),

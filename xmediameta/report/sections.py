@@ -18,7 +18,7 @@ from .words import lasting
 
 _MOST_BARS: Final = 120
 _MOST_ACCOUNTS: Final = 25
-_MOST_LISTED: Final = 20
+_FEW: Final = 5  # rows of which there is nothing to draw
 
 
 def outcomes(story: Story, charts: Charts) -> Markup | None:
@@ -43,13 +43,17 @@ def over_time(story: Story, charts: Charts) -> Markup | None:
     """When rows ended."""
     if not story.bins:
         return None
-    shown = intervals(story.bins, len(SETTLED), _MOST_BARS)
+    begin, end = story.bins.extent
+    if (ended := sum(story.counts[state] for state in SETTLED)) < _FEW and not story.waits:
+        told = f"{counted(ended, 'row')} ended, the last at {moment(end)}."
+        return section("Over time", tag("p", told, class_="note"))
+    waited = [at for wait in story.waits for at in (wait.began, wait.ended)]
+    shown = intervals(story.bins, len(SETTLED), _MOST_BARS, also=(min(waited, default=begin), max(waited, default=end)))
     columns = list(zip(*shown.counters, strict=True))
     series = [Series(state, columns[SETTLED.index(state)]) for state in SETTLED if any(columns[SETTLED.index(state)])]
     goal = sum(story.counts[state] for state in (*SETTLED, "pending"))
     rising = [sum(found) for found in shown.counters]
     keys = [tag("li", tag("span", class_=f"key {one.name}"), one.name) for one in series]
-    begin, end = story.bins.extent
     return section(
         "Over time",
         tag("p", f"From {moment(begin)} to {moment(end)}, in intervals of {lasting(shown.width)}.", class_="note"),
@@ -89,7 +93,7 @@ def problems(story: Story) -> Markup | None:
 
 def slowest(story: Story) -> Markup | None:
     """The rows that took the longest, or the most requests."""
-    if not story.slowest:
+    if not story.slowest or (story.total < _FEW and not story.retried):
         return None
     timed = any(seconds is not None for _, seconds in story.slowest)
     rows = [

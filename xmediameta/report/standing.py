@@ -102,4 +102,9 @@ def clock(text: str | None) -> str:
 
 def moment(at: float) -> str:
     """Unix seconds for people, in UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment_short(at)} UTC"
+
+
+def moment_short(at: float) -> str:
+    """The same where all times are said to be UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from xmediameta.journal import STATES, RunRecord, State, TaskRecord
 
 from .problem import TROUBLED, ProblemGroup, Problems
 from .quota import Pause, Wait, WindowUse, derived, pauses
+from .sittings import Noted, Sitting, Stop
 from .timeline import Bins, unix
 
 SETTLED: Final[tuple[State, ...]] = ("applied", "failed", "expired")
@@ -38,7 +38,8 @@ class Story(Struct, frozen=True, kw_only=True):
         counts: rows by state.
         accounts: rows by account and state.
         bins: rows that ended, over time; the counters are those of `SETTLED`.
-        windows, waits: as recorded, or derived where `windows_recorded` says no.
+        windows: as recorded, or derived where `windows_recorded` says no.
+        waits, sittings, stops: as recorded.
         slowest: the rows that took the longest, with seconds where the journal knows them, or the most requests.
         failed: the first rows that failed, expired or were invalid, in the order of the input.
         unit_price: USD a request; 0 where nothing is sent to X.
@@ -55,6 +56,8 @@ class Story(Struct, frozen=True, kw_only=True):
     windows_recorded: bool
     waits: list[Wait]
     pauses: list[Pause]
+    sittings: list[Sitting]
+    stops: list[Stop]
     slowest: list[tuple[TaskRecord, float | None]]
     failed: list[TaskRecord]
     unit_price: float
@@ -81,21 +84,19 @@ class Gathering:
 
     Args:
         record: the run.
-        windows, waits: as the journal recorded them; without, requests are counted from when rows ended.
+        noted: what the journal noted beside; without windows in it, requests are counted from when rows ended.
         local: whether it was sent to a server on this machine, whose windows are not those of X.
     """
 
     def __init__(
         self,
         record: RunRecord,
+        noted: Noted | None = None,
         *,
-        windows: Iterable[WindowUse] = (),
-        waits: Iterable[Wait] = (),
         local: bool = False,
     ) -> None:
         self._record = record
-        self._windows = list(windows)
-        self._waits = sorted(waits, key=lambda wait: wait.began)
+        self._noted = noted or Noted()
         self._local = local
         self._counts = dict.fromkeys(STATES, 0)
         self._accounts: dict[str, dict[State, int]] = {}
@@ -124,8 +125,8 @@ class Gathering:
 
     def story(self, *, running: bool, unit_price: float) -> Story:
         """What it came to."""
-        recorded = bool(self._windows)
-        windows = self._windows
+        noted = self._noted
+        recorded, windows = bool(noted.windows), list(noted.windows)
         if not recorded and not self._local:
             windows = [use for account, bins in self._requests.items() for use in derived(account, bins)]
         return Story(
@@ -137,8 +138,10 @@ class Gathering:
             bins=self._bins,
             windows=sorted(windows, key=lambda use: (use.account, use.name, use.opened)),
             windows_recorded=recorded,
-            waits=self._waits,
+            waits=list(noted.waits),
             pauses=pauses(self._bins),
+            sittings=list(noted.sittings),
+            stops=list(noted.stops),
             slowest=[(slow.row, slow.row.seconds) for slow in sorted(self._slow, reverse=True)],
             failed=self._failed,
             unit_price=unit_price,

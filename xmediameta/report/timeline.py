@@ -101,9 +101,15 @@ class Intervals(Struct, frozen=True):
         return self.begin + self.width * len(self.counters)
 
 
-def intervals(bins: Bins, kinds: int, most: int) -> Intervals:
-    """The bins in at most `most` intervals of a length that reads well."""
+def intervals(bins: Bins, kinds: int, most: int, *, also: tuple[float, float] | None = None) -> Intervals:
+    """The bins in at most `most` intervals of a length that reads well.
+
+    Args:
+        also: from when to when the intervals are to reach at the least (Unix seconds).
+    """
     begin, end = bins.span
+    if also is not None:
+        begin, end = min(begin, also[0]), max(end, also[1])
     width = nice_width(end - begin, most - 1, bins.width)
     first = begin // width
     number = int((end - bins.width / 2) // width - first) + 1

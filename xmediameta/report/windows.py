@@ -13,7 +13,7 @@ from .charts import Charts, Series, percent
 from .markup import Content, Markup, tag
 from .quota import WindowUse
 from .sections import number_cell, section, table
-from .standing import moment
+from .standing import moment_short
 from .story import Story
 from .words import lasting
 
@@ -21,6 +21,7 @@ _MOST_CHARTS: Final = 6
 _MOST_BARS: Final = 160
 _MOST_ROWS: Final = 50
 _MOST_WAITS: Final = 20
+_WORTH: Final = 0.05  # of the limit: a single window that is emptier makes no chart
 
 _NAMES: Final = {
     "user-15min": "per 15 minutes", "user-24hour": "per user and 24 hours", "app-24hour": "per app and 24 hours",
@@ -37,7 +38,8 @@ def windows(story: Story, charts: Charts) -> Markup | None:
         return None
     parts: list[Content] = [_provenance(story)]
     for (account, name), uses in ordered[:_MOST_CHARTS]:
-        parts += [tag("h3", _title(account, name)), _chart(uses, charts, _title(account, name))]
+        if len(uses) > 1 or uses[0].sent + uses[0].others >= _WORTH * (uses[0].limit or 0):
+            parts += [tag("h3", _title(account, name)), _chart(uses, charts, _title(account, name))]
     if any(use.others for use in story.windows):
         keys = [tag("li", tag("span", class_=f"key {kind}"), kind) for kind in ("sent", "others")]
         parts.append(tag("ul", *keys, class_="legend"))
@@ -67,7 +69,12 @@ def waits(story: Story) -> Markup | None:
     longest = sorted(story.pauses, key=lambda pause: pause.began - pause.ended)[:_MOST_WAITS]
     total = sum(pause.ended - pause.began for pause in story.pauses)
     rows = [
-        tag("tr", tag("td", moment(pause.began)), tag("td", moment(pause.ended)), _time(pause.ended - pause.began))
+        tag(
+            "tr",
+            tag("td", moment_short(pause.began)),
+            tag("td", moment_short(pause.ended)),
+            _time(pause.ended - pause.began),
+        )
         for pause in longest
     ]
     told = (
