@@ -14,7 +14,7 @@ from tests.integration.journals import X, incoming
 from xmediameta import Client, Metadata, Update
 from xmediameta.journal import Incoming, Journal
 
-LOADED = 4_500  # rows that are in the file when a load is in its middle; more than two pieces
+LOADED = 4_500  # rows that are in the file when a load is in its middle; more than are ever ahead of the disk
 
 
 class Other:

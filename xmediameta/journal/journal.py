@@ -7,9 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterable, Callable, Collection, Iterable
-from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -20,7 +18,7 @@ from xmediameta.errors import JournalError
 from xmediameta.text import printable
 
 from .growing import FINGERPRINT, Growing
-from .loading import Loading
+from .intake import Intake
 from .lock import RunLock
 from .places import doubts, journal_path
 from .queue import JournalQueue
@@ -32,7 +30,7 @@ from .thread import JournalThread, to_the_end
 from .work import Work
 
 log: Final = logging.getLogger("xmediameta")
-_PIECE: Final = 2_000  # rows that are read or written at a stretch
+_PIECE: Final = 2_000  # rows that are read at a stretch
 
 AnyStore = TypeVar("AnyStore", bound=Store)
 AnyRun = TypeVar("AnyRun", bound=JournalRun)
@@ -171,7 +169,7 @@ class Journal:
         Args:
             name: of the run; the same name goes on with what is left.
             base_url: where it sends to.
-            incoming: the rows. A synchronous iterable is read on the journal's thread; one that may wait for long (a
+            incoming: the rows. A synchronous iterable is read on a thread of its own; one that may wait for long (a
                 pipe) should be asynchronous, since it cannot be interrupted.
             fingerprint: of the input; the rows are not read where it is the one that was loaded before.
             force: send what is unchanged too.
@@ -234,7 +232,11 @@ class Journal:
             loading = await call(
                 self._store.load, name, base_url, fingerprint, stop.is_set, coalesce, on_cancel=stop.set
             )
-            loaded = await self._loaded(loading, incoming, fingerprint, stop)
+            loaded = (
+                loading
+                if isinstance(loading, Loaded)
+                else await Intake(self._thread, loading, stop.set).load(incoming, fingerprint)
+            )
             anew = known is not None and not loaded.resumed
             record, begun = await call(
                 lambda: self._store.begin(
@@ -250,36 +252,6 @@ class Journal:
         held = run(self, self._thread, lock, record, begun, accounts, loaded)
         self._runs.add(held)
         return held
-
-    async def _loaded(
-        self,
-        loading: Loading | Loaded,
-        incoming: Iterable[Incoming] | AsyncIterable[Incoming],
-        fingerprint: str | None,
-        stop: threading.Event,
-    ) -> Loaded:
-        if isinstance(loading, Loaded):
-            return loading
-        call = self._thread.call
-        try:
-            if isinstance(incoming, AsyncIterable):
-                rows: list[Incoming] = []
-                async for row in incoming:
-                    rows.append(row)
-                    if len(rows) == _PIECE:
-                        await call(loading.add, rows, on_cancel=stop.set)
-                        rows = []
-                await call(loading.add, rows, on_cancel=stop.set)
-            else:
-                rest = iter(incoming)
-                while rows := await self._thread.plain(_take, rest):
-                    await call(loading.add, rows, on_cancel=stop.set)
-            return await call(loading.finish, fingerprint, on_cancel=stop.set)
-        except Exception:
-            # Not when cancelled: that should be quick, and the next start of the run does it too.
-            with suppress(JournalError):
-                await call(loading.sweep)
-            raise
 
     def forget(self, run: JournalRun) -> None:
         """A run has ended."""
@@ -331,10 +303,6 @@ async def _opened(make: Callable[[], AnyStore], path: Path) -> tuple[AnyStore, J
         thread.stop()
         raise
     return opened[0], thread
-
-
-def _take(rows: Iterable[Incoming]) -> list[Incoming]:
-    return list(islice(rows, _PIECE))
 
 
 def _storable(name: str) -> str:

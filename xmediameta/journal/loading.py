@@ -13,8 +13,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, groupby
-from operator import itemgetter
-from typing import Any, Final
+from operator import itemgetter, lt
+from typing import Final
 
 import msgspec
 
@@ -26,24 +26,18 @@ from .file import Changes, JournalFile, now_text
 from .records import Incoming, Loaded, RunRecord, digest
 from .schema import NEVER, beyond, first
 from .sequences import clashes, have_sequences, put_in_order
+from .writing import Row, storable, write
 
 _PIECE: Final = 20_000  # rows that are copied or deleted in one transaction
 _LONGEST_ID: Final = 100  # of an invalid row, where it may be anything
-_INT64: Final = 2**63
 
-# What makes two rows of an input the same, in the order of _Row; of an invalid row also what is wrong with it.
+# What makes two rows of an input the same, in the order of Row; of an invalid row also what is wrong with it.
 _SAME: Final = (
     "SELECT account, media_id, ref, source, passed, digest, send_before, CASE WHEN digest IS NULL"
     " THEN (SELECT problem FROM outcome WHERE outcome.task = task.task) END"
     " FROM task WHERE task >= ? AND task < ? ORDER BY task"
 )
 _COMPARED: Final = 8
-# ?8 is the problem of an invalid row, which goes into its outcome.
-_INSERT: Final = (
-    "INSERT INTO task (account, media_id, ref, source, passed, digest, send_before, body, due, task)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11)"
-)
-_INVALID: Final = "INSERT INTO outcome (task, state, error, problem) VALUES (?, 'invalid', 'InvalidUpdate', ?)"
 _KEEP: Final = (
     "INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id, status, error, problem)"
     " SELECT ?, state, settled_at, attempts, transaction_id, status, error, problem FROM outcome WHERE task = ?"
@@ -54,7 +48,6 @@ _BY_MEDIA: Final = (
     " ORDER BY account, media_id, task"
 )
 
-_Row = tuple[Any, ...]
 _Group = tuple[tuple[int, str], list[Link]]
 _write_passed: Final = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -94,6 +87,7 @@ class Loading:
         self._accounts: dict[str, int] = {}
         self._count = 0
         self._plain: int | None = None
+        self._highest: str | None = ""  # the last media id as long as each is above the one before: none comes twice
         self._load: int | None = None  # None as long as the rows are those of the known load
         self._base = 0
         if known is not None:
@@ -141,7 +135,8 @@ class Loading:
         load = self._load if self._load is not None else self._begin()
         new, removed = self._count, 0
         with self._file.interruptible(self._stopped), self._file.transaction() as db:
-            put_in_order(self._file, load, self._coalesce)
+            if self._highest is None:
+                put_in_order(self._file, load, self._coalesce)
             if known is not None:
                 new, removed = self._keep(known.load, load)
             db.execute(
@@ -223,6 +218,7 @@ class Loading:
         if self._known is None or not self._count:
             self._plain = None
             return
+        self._highest = None
         old = first(self._known.load)
         values = {"shift": first(load) - old, "plain": self._plain, "never": NEVER}
         for start in range(old, old + self._count, _PIECE):
@@ -243,21 +239,13 @@ class Loading:
 
     def _insert(self, rows: Sequence[Incoming]) -> None:
         values = list(self._rows(rows))
-        try:
-            self._write(values)
-        except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
-            # Something that SQLite cannot hold: a lone surrogate in a file's name, a number beyond 64 bits.
-            self._write([tuple(_storable(value) for value in row) for row in values])
+        write(self._file, values)
         self._count += len(values)
+        if self._highest is not None:
+            ids = [self._highest, *(row[1] for row in values)]
+            self._highest = ids[-1] if all(map(lt, ids, ids[1:])) else None
 
-    def _write(self, values: list[_Row]) -> None:
-        with self._file.transaction() as db:
-            db.executemany(_INSERT, values)
-            faults = [(row[10], row[7]) for row in values if row[7] is not None]
-            if faults:
-                db.executemany(_INVALID, faults)
-
-    def _rows(self, rows: Iterable[Incoming]) -> Iterator[_Row]:
+    def _rows(self, rows: Iterable[Incoming]) -> Iterator[Row]:
         accounts = self._accounts
         for task, row in enumerate(rows, self._base + self._count):
             update, body = row.update, row.body
@@ -276,14 +264,14 @@ class Loading:
                 NEVER if due is None and account != self._plain else due, task,
             )  # fmt: skip
 
-    def _invalid(self, task: int, account: int, row: Incoming) -> _Row:
+    def _invalid(self, task: int, account: int, row: Incoming) -> Row:
         member, rule = row.fault or ("", "is not valid")
         problem = json.dumps({"member": member, "rule": rule})
         update = row.update
         shown = printable(str(update.id), _LONGEST_ID)[:_LONGEST_ID]
         passed = _passed(row.passed) if row.passed else None
-        source = _storable(row.source)
-        return (account, shown, _storable(update.ref), source, passed, None, None, problem, None, None, task)
+        source = storable(row.source)
+        return (account, shown, storable(update.ref), source, passed, None, None, problem, None, None, task)
 
     def _keep(self, old: int, new: int) -> tuple[int, int]:
         """Give the rows of a new load what still holds of the old one.
@@ -329,12 +317,3 @@ def _passed(passed: object) -> str:
         return _write_passed(passed).decode()
     except (UnicodeEncodeError, TypeError, ValueError):
         return json.dumps(passed, default=str)
-
-
-def _storable(value: object) -> object:
-    """The value, or as much of it as SQLite can hold."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if value is None or isinstance(value, bytes | float) or (isinstance(value, int) and -_INT64 <= value < _INT64):
-        return value
-    return printable(str(value))

@@ -12,11 +12,12 @@ from xmediameta.models import Update
 
 State = Literal["pending", "applied", "unchanged", "failed", "expired", "invalid"]
 STATES: tuple[State, ...] = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
+DIGEST = 16  # bytes
 
 
 def digest(body: bytes) -> bytes:
     """What stands for a request in the journal's memory."""
-    return hashlib.blake2b(body, digest_size=16).digest()
+    return hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 
 class Incoming(Struct, frozen=True, gc=False, kw_only=True):

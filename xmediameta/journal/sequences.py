@@ -26,6 +26,11 @@ from .schema import beyond, first, seq_of
 
 _EXAMPLES: Final = 3
 
+# Sorts numbers alone, which takes half the time, and tells nearly always that there is no more to do.
+_PERHAPS: Final = (
+    "SELECT 1 FROM task WHERE task >= ? AND task < ? AND digest IS NOT NULL"
+    " GROUP BY CAST(media_id AS INTEGER) HAVING count(*) > 1 LIMIT 1"
+)
 _SEVERAL: Final = (
     "SELECT group_concat(task), count(send_before), min(digest) <> max(digest) FROM task"
     " WHERE task >= ? AND task < ? AND digest IS NOT NULL GROUP BY account, media_id HAVING count(*) > 1"
@@ -50,6 +55,8 @@ def have_sequences(file: JournalFile, load: int) -> bool:
 
 def put_in_order(file: JournalFile, load: int, coalesce: Coalesce) -> None:
     """For media ids with several rows: coalesce, note the last, and let none be due after a later one."""
+    if file.one(_PERHAPS, first(load), beyond(load)) is None:
+        return
     # Sorted before the first row is given, so that tasks may be changed meanwhile.
     groups = file.db.execute(_SEVERAL, (first(load), beyond(load)))
     order = Changes(file.db, "UPDATE task SET last = ?, due = coalesce(?, due) WHERE task = ?")

@@ -67,18 +67,23 @@ async def to_the_end(task: asyncio.Task[T]) -> T:
 
 
 class JournalThread:
-    """The thread of one journal.
+    """A thread of one journal.
 
     Args:
         path: of the journal, for messages.
+        name: what it is for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "journal") -> None:
         self._path = path
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._open = True
-        self._thread = threading.Thread(target=self._work, name="xmediameta-journal", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"xmediameta-{name}", daemon=True)
         self._thread.start()
+
+    def another(self, name: str) -> JournalThread:
+        """One beside it, for what is not SQLite's."""
+        return JournalThread(self._path, name)
 
     async def call(self, function: Callable[..., T], *args: object, on_cancel: Callable[[], object] | None = None) -> T:
         """Run something of the journal's.
