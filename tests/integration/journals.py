@@ -67,7 +67,14 @@ def ill(
 ) -> Finished:
     """It was refused."""
     return Finished(
-        task=task, state=state, status=status, error=error, problem=problem, attempts=attempts, transaction_id="tx-9"
+        task=task,
+        state=state,
+        status=status,
+        error=error,
+        problem=problem,
+        attempts=attempts,
+        transaction_id="tx-9",
+        seconds=0.25,
     )
 
 

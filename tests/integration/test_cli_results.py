@@ -27,7 +27,7 @@ from .journals import HOSTILE, PEAK, ill, incoming, invalid, linux, made, well
 Run = Callable[..., Ran]
 COLUMNS = [
     "file", "line", "id", "account", "ref", "sku", "outcome", "status", "error", "problem", "attempts",
-    "transaction_id", "settled_at",
+    "transaction_id", "settled_at", "seconds",
 ]  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def test_jsonl_has_every_row_in_the_order_of_the_input(run: Run, journal: Path):
         "attempts": 1,
         "transaction_id": "tx-9",
         "settled_at": found[0]["settled_at"],
+        "seconds": 0.25,
     }
     assert found[0]["settled_at"].endswith("Z")
     assert found[1]["problem"] is None
@@ -102,6 +103,7 @@ def test_csv_has_the_passed_columns_between_ours(run: Run, journal: Path):
         "updates.csv", "2", "1146654567674912769", "a", "r1", "S-1", "failed", "400", "UpdateRejected",
         "Invalid Request: alt_text: no", "1", "tx-9",
     ]  # fmt: skip
+    assert rows[0][13] == "0.25"
     assert rows[12][5] == ""  # an invalid row without that column
     assert ran.out.count("\r\n") == 14
 

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,16 +57,20 @@ def journal(folder: Path) -> Path:
 class Holder:
     """A run that is worked on in a thread of this process."""
 
-    def __init__(self, path: Path, number: int = 40) -> None:
+    def __init__(self, path: Path, number: int = 40, *, waits: Mapping[str, float] | None = None) -> None:
         self.more = threading.Event()
         self.end = threading.Event()
         self.begun = threading.Event()
         self._path, self._number = path, number
+        self._waits = waits or {}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()))
 
     async def _work(self) -> None:
         async with await Journal.open(self._path) as journal:
-            held = await journal.start("held.csv", X, incoming(self._number, accounts=("shop",)))
+            held = await journal.start("held.csv", X, incoming(self._number, accounts=("shop", *self._waits)))
+            for account, until in self._waits.items():
+                at = datetime.fromtimestamp(until, UTC).isoformat()
+                held.note("wait", account, window="user-15min", until=at)
             await finish(held, well, 10)
             self.begun.set()
             while not self.end.is_set():
@@ -148,6 +153,7 @@ def test_json(run: Run, journal: Path):
     assert found == {
         "schema_version": 1, "run": "updates.csv", "base_url": X, "state": "stopped", "total": 13, "applied": 4,
         "unchanged": 0, "failed": 3, "expired": 1, "pending": 4, "invalid": 1, "requests": 9, "retries": 1,
+        "waiting": [],
         "cost_usd": 0.045,
         "by_account": {
             "": {"applied": 2, "unchanged": 0, "failed": 1, "expired": 1, "pending": 2, "invalid": 1},
@@ -182,6 +188,24 @@ def test_a_run_that_is_worked_on_names_its_process(run: Run, folder: Path):
     assert run("status", "--journal", folder / "j.db", "--json").json["state"] == "complete"
 
 
+def test_who_waits_for_a_window_is_told_while_it_lasts(run: Run, folder: Path):
+    later = time.time() + 800
+    at = f"{datetime.fromtimestamp(later, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    with Holder(folder / "j.db", waits={"shop": later, "news": time.time() - 5}):
+        assert f"shop waits for the rate limit until {at}" in run("status", "--journal", folder / "j.db").out
+        found = run("status", "--journal", folder / "j.db", "--json").json
+        assert [(one["account"], one["window"]) for one in found["waiting"]] == [("shop", "user-15min")]
+    assert "waits" not in run("status", "--journal", folder / "j.db").out
+
+
+def test_several_that_wait_are_counted(run: Run, folder: Path):
+    later = time.time() + 800
+    at = f"{datetime.fromtimestamp(later, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    with Holder(folder / "j.db", waits={"a": later + 50, "b": later}):
+        told = run("status", "--journal", folder / "j.db").out
+        assert f"2 accounts wait for the rate limit, the first until {at}" in told
+
+
 def test_a_run_whose_process_was_killed_is_cut_off(run: Run, folder: Path):
     code = (
         "import asyncio, os, signal, sys\n"
@@ -214,6 +238,21 @@ def test_time_left_at_the_documented_limits(run: Run, folder: Path):
     assert "about 30:0" in ran.out
     assert "left once it goes on, at X's documented limits" in ran.out
     assert 1_800 <= run("status", "--journal", folder / "j.db", "--json").json["seconds_left"] < 1_810
+
+
+def test_time_left_knows_what_is_spent_of_a_window(run: Run, folder: Path):
+    async def spent() -> None:
+        async with await Journal.open(folder / "j.db") as journal:
+            held = await journal.start("held.csv", X, incoming(520))
+            opens = {"opens_at": time.time() + 600, "kept_at": time.time() - 1, "told": True, "closed": False}
+            window = {"name": "user-15min", "limit": 500, "remaining": 0, **opens}
+            held.windows = lambda _: {"account": json.dumps([window])}
+            await finish(held, well, 500)
+            await held.aclose()
+
+    asyncio.run(spent())
+    left = run("status", "--journal", folder / "j.db", "--json").json["seconds_left"]
+    assert 590 < left < 610  # 20 rows, which would be nothing in a window that is open
 
 
 def test_a_run_to_this_machine_costs_nothing_and_has_no_documented_limits(run: Run, folder: Path):

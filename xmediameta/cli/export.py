@@ -29,7 +29,7 @@ from .tables import Csv, Xlsx
 STDOUT: Final = "-"
 # The names are those of `apply --results`.
 _BEFORE: Final = ("file", "line", "id", "account", "ref")
-_AFTER: Final = ("outcome", "status", "error", "problem", "attempts", "transaction_id", "settled_at")
+_AFTER: Final = ("outcome", "status", "error", "problem", "attempts", "transaction_id", "settled_at", "seconds")
 _NOTED: Final = 10_000
 
 
@@ -172,6 +172,7 @@ def _record(row: TaskRecord) -> dict[str, Any]:
         "attempts": row.attempts,
         "transaction_id": row.transaction_id,
         "settled_at": row.settled_at,
+        "seconds": None if row.seconds is None else round(row.seconds, 3),
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from xmediameta import memory
 from xmediameta.applying.summary import SCHEMA_VERSION
-from xmediameta.journal import Journal, RunRecord, State
+from xmediameta.journal import Journal, RunRecord, State, time_text
 from xmediameta.reckon import estimate
-from xmediameta.report import TROUBLED, Problems, Standing, clock, read_stopped, standing
+from xmediameta.report import TROUBLED, Problems, Standing, clock, read_events, read_stopped, standing
 from xmediameta.report.problem import ProblemGroup
+from xmediameta.report.quota import Wait
 from xmediameta.text import counted, printable
 
 from .say import lasting, money
@@ -43,6 +47,8 @@ class Overview(Struct, frozen=True, kw_only=True):
         price: USD a request; 0 where nothing is sent to X.
         local: whether it goes to a server on this machine, whose limits are its own.
         by_limits: seconds that the rest takes at X's documented limits; None where these do not hold.
+        looked_at: when that was reckoned (Unix seconds).
+        waits: of accounts that wait for a window now.
         rate: rows that end in a second, as seen while it was watched, or None.
     """
 
@@ -55,6 +61,8 @@ class Overview(Struct, frozen=True, kw_only=True):
     price: float
     local: bool
     by_limits: float | None = None
+    looked_at: float = 0.0
+    waits: tuple[Wait, ...] = ()
     rate: float | None = None
 
     @property
@@ -107,6 +115,10 @@ class Overview(Struct, frozen=True, kw_only=True):
             "retries": record.retries,
             "cost_usd": self.cost,
             "seconds_left": None if left is None else round(left, 1),
+            "waiting": [
+                {"account": wait.account or None, "window": wait.window, "until": _iso(wait.ended)}
+                for wait in self.waits
+            ],
             "by_account": self.accounts,
             "problems": [_problem(group) for group in self.problems],
             "working": {"pid": record.pid, "host": record.host, "since": record.started_at} if self.running else None,
@@ -125,7 +137,7 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
         price: USD a request to X.
         known: what was seen before; its problems are kept while no row was added to them.
     """
-    running = under_way(journal, record)
+    running, now = under_way(journal, record), time.time()
     accounts: dict[str, dict[State, int]] = {}
     needed: dict[str | None, int] = {}
     for found in await journal.counts(record):
@@ -143,8 +155,13 @@ async def overview(journal: Journal, record: RunRecord, price: float, known: Ove
         local=local(record),
         price=0.0 if local(record) else price,
     )
+    waits = read_events(await journal.events(record)).waits if running else ()
     return msgspec.structs.replace(
-        seen, problems=await _problems(journal, seen, known), by_limits=_by_limits(seen, known)
+        seen,
+        problems=await _problems(journal, seen, known),
+        by_limits=await _by_limits(journal, seen, known, now),
+        looked_at=now,
+        waits=tuple(wait for wait in waits if wait.ended > now),
     )
 
 
@@ -168,8 +185,7 @@ def told(seen: Overview, *, most_problems: int, bar: bool = False) -> Renderable
         grid.add_row(ProgressBar(total=max(seen.total, 1), completed=seen.settled, width=60))
         lines.append(grid)
     lines += [_rows(seen), Text(_spent(seen))]
-    if (left := _left(seen)) is not None:
-        lines.append(Text(left))
+    lines += [Text(said) for said in (_waiting(seen), _left(seen)) if said is not None]
     if len(seen.accounts) > 1:
         lines += [Text(""), _accounts(seen)]
     for group in seen.problems[:most_problems]:
@@ -183,7 +199,7 @@ def in_short(seen: Overview) -> str:
     """One line: `3,000 of 10,000 done, 2 failed, 15.01 USD at most; about 1:00:00 left`."""
     bad = "".join(f", {seen.counts[state]:,} {state}" for state in TROUBLED if seen.counts[state])
     cost = "" if seen.local else f", {money(seen.cost)} at most"
-    left = _left(seen)
+    left = "; ".join(said for said in (_waiting(seen), _left(seen)) if said is not None)
     return f"{seen.settled:,} of {seen.total:,} done{bad}{cost}" + (f"; {left}" if left else "")
 
 
@@ -220,10 +236,22 @@ def _left(seen: Overview) -> str | None:
         return None
     left = seen.seconds_left
     if left is None:
-        return "time left unknown" if seen.running else None
+        return "time left unknown" if seen.running and not seen.waits else None
     goes = "left" if seen.running else "left once it goes on"
     basis = "as fast as now" if seen.by_limits is None else "at X's documented limits"
     return f"about {lasting(left)} {goes}, {basis}"
+
+
+def _waiting(seen: Overview) -> str | None:
+    if not seen.waits:
+        return None
+    waiting = {wait.account for wait in seen.waits}
+    first = clock(_iso(min(wait.ended for wait in seen.waits)))
+    if len(waiting) == 1:
+        account = next(iter(waiting))
+        who = f"{printable(account, 100)} waits" if account else "waiting"
+        return f"{who} for the rate limit until {first}"
+    return f"{counted(len(waiting), 'account')} wait for the rate limit, the first until {first}"
 
 
 def _accounts(seen: Overview) -> Table:
@@ -264,12 +292,18 @@ def _problem(group: ProblemGroup) -> dict[str, Any]:
     }
 
 
-def _by_limits(seen: Overview, known: Overview | None) -> float | None:
+async def _by_limits(journal: Journal, seen: Overview, known: Overview | None, now: float) -> float | None:
     if seen.local:
         return None
-    if known is not None and known.needed == seen.needed:
-        return known.by_limits
-    return estimate(seen.needed).seconds
+    if known is not None and known.needed == seen.needed and known.running and known.by_limits is not None:
+        return max(0.0, known.by_limits - (now - known.looked_at))
+    kept = await journal.quota(seen.record)
+    windows = {name: memory.read_kept(kept.get(memory.owner(name), "[]")) for name in seen.needed}
+    return estimate(seen.needed, kept=windows, wall=now).seconds
+
+
+def _iso(at: float) -> str:
+    return time_text(datetime.fromtimestamp(at, UTC))
 
 
 async def _problems(journal: Journal, seen: Overview, known: Overview | None) -> tuple[ProblemGroup, ...]:

@@ -101,8 +101,8 @@ async def _lines(watched: _Watched, every: float, *, as_json: bool) -> None:
     told_at = 0.0
     while seen.running:
         now = time.monotonic()
-        if (seen.counts, seen.record.requests) != told_of or now - told_at >= _SIGN_OF_LIFE:
-            told_of, told_at = (seen.counts, seen.record.requests), now
+        if (seen.counts, seen.record.requests, seen.waits) != told_of or now - told_at >= _SIGN_OF_LIFE:
+            told_of, told_at = (seen.counts, seen.record.requests, seen.waits), now
             if as_json:
                 _print(seen, as_json=True)
             else:

@@ -128,6 +128,10 @@ class Journal:
         """When a run was worked on and what held it up, the oldest first: the last 5,000 such events."""
         return await self._thread.call(self._store.events, record.run)
 
+    async def quota(self, record: RunRecord) -> dict[str, str]:
+        """How the windows stood when the place of a run was sent to last, as JSON by owner (see `memory`)."""
+        return await self._thread.call(self._store.quota, record.run)
+
     async def results(self, record: RunRecord, states: Collection[State] = ()) -> AsyncIterable[TaskRecord]:
         """The rows of a run in the order of the input, with how they ended.
 

@@ -29,7 +29,7 @@ from .rivals import Rivals
 from .schema import beyond, first, seq_of
 from .sequences import clashes
 from .settling import settle_load
-from .work import Work
+from .work import Work, quota_of
 
 AnyWork = TypeVar("AnyWork", bound=Work)
 
@@ -269,6 +269,10 @@ class Store:
     def events(self, run: int) -> list[EventRecord]:
         """What happened to a run, the oldest first."""
         return events.read(self._file.db, run)
+
+    def quota(self, run: int) -> dict[str, str]:
+        """The windows that were kept for the place of a run, as JSON by owner."""
+        return quota_of(self._file, run)
 
     # Within
 

@@ -191,8 +191,7 @@ class Work:
 
     def quota(self) -> dict[str, str]:
         """The windows that were kept for the place of this run, as JSON by owner."""
-        query = "SELECT owner, windows FROM quota WHERE place = (SELECT place FROM run WHERE run = ?)"
-        return dict(self._file.db.execute(query, (self._record.run,)).fetchall())
+        return quota_of(self._file, self._record.run)
 
     def end(
         self, left: Sequence[Drawn], stopped: str | None, requests: int, retries: int, notes: Sequence[Note] = ()
@@ -288,6 +287,12 @@ class Work:
         self._file.db.execute(
             "UPDATE run SET requests = ?, retries = ? WHERE run = ?", (requests, retries, self._record.run)
         )
+
+
+def quota_of(file: JournalFile, run: int) -> dict[str, str]:
+    """The windows that were kept for the place of a run, as JSON by owner."""
+    query = "SELECT owner, windows FROM quota WHERE place = (SELECT place FROM run WHERE run = ?)"
+    return dict(file.db.execute(query, (run,)).fetchall())
 
 
 @cache
