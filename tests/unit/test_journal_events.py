@@ -108,6 +108,10 @@ def test_how_long_a_row_took_is_kept_with_all_that_share_its_request(tmp_path: P
         6, 4,
     )  # fmt: skip
     assert [task.seconds for task in desk.store.tasks(desk.record.load, -1, 10)] == [0.25, 31.5, 0.25, None]
+    # An input that has changed is loaded anew, and takes along what has ended.
+    desk.end()
+    desk.start([row(2, "b"), row(4, "d"), row(1, "a"), row(5, "e")])
+    assert [task.seconds for task in desk.store.tasks(desk.record.load, -1, 10)][:3:2] == [31.5, 0.25]
 
 
 def test_a_journal_of_the_first_version_goes_on(tmp_path: Path) -> None:
