@@ -168,6 +168,7 @@ async def test_progress_is_told(tmp_path: Path, journal: Path) -> None:
             tmp_path / "a.jsonl", auth=TOKEN, journal=journal, base_url=sandbox.url, on_progress=seen.append
         )
     assert seen[-1].summary == summary
+    assert {one.summary.total for one in seen} == {60}
     assert [one.done for one in seen] == sorted(one.done for one in seen)
     assert any(one.waiting_until is not None and one.done == 30 for one in seen[:-1])
     assert summary.applied == 60

@@ -67,18 +67,19 @@ def test_a_signal_ends_the_run_in_order(folder: Path, serve: Serve, start: Start
     assert TOKEN not in out + err
 
 
-def test_a_second_signal_ends_it_at_once(folder: Path, serve: Serve, start: Start):
+@pytest.mark.parametrize("journal", ["runs.db", "none"])
+def test_a_second_signal_ends_it_at_once(folder: Path, serve: Serve, start: Start, journal: str):
     (folder / "a.jsonl").write_text(rows(20))
-    sandbox = serve(latency=60)
-    process = start("apply", "a.jsonl", "--base-url", sandbox.url)
-    until(lambda: sandbox.counts.requests >= 1)
+    sandbox = serve(script={json.loads(line)["id"]: ["slow:60"] for line in rows(13, first=8).splitlines()})
+    process = start("apply", "a.jsonl", "--base-url", sandbox.url, "--journal", journal)
+    until(lambda: sandbox.counts.requests >= 20)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=40)
     assert process.returncode == 130
-    assert "ended at once" in err
+    assert "ended at once: 7 applied, 13 pending" in err
 
 
 def test_a_signal_while_waiting_for_a_window(folder: Path, serve: Serve, start: Start):

@@ -263,6 +263,18 @@ def test_the_counts_add_up():
     assert course.told() == "1 applied, 1 failed, 1 expired, 1 pending, 2 invalid"
 
 
+def test_rows_that_are_known_beforehand_are_pending_until_they_are_settled():
+    course = Course()
+    course.expect({"a": 2, None: 2}, 1)
+    course.note(Applied(update=Update("1", account="a")))
+    course.note(NotSent(update=Update("2", account="a"), reason="closed"))
+    course.note(Unchanged(update=Update("3"), sent_at=NOW))
+    assert course.told() == "1 applied, 1 unchanged, 2 pending, 1 invalid"
+    summary = course.summary()
+    assert (summary.total, summary.pending) == (5, 2)
+    assert [counts.pending for counts in summary.by_account.values()] == [1, 1]
+
+
 def test_a_budget_of_money_is_told_as_money():
     course = Course(max_cost=0.02, unit_price=0.005)
     course.note(not_sent(BudgetReached("requests", limit=4, spent=4), "budget"))

@@ -97,8 +97,8 @@ def test_the_oldest_events_go_and_those_of_other_runs_stay(tmp_path: Path, monke
 
 def test_how_long_a_row_took_is_kept_with_all_that_share_its_request(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "journal.db")
-    desk.start([row(1, "a"), row(2, "b"), row(1, "a"), row(3, "c")])
-    first, second, third = desk.draw()
+    desk.start([row(1, "a"), row(2, "b"), row(1, "a"), row(3, "c"), row(4, "d")])
+    first, second, third, fourth = desk.draw()
     desk.work.finish(
         [
             Finished(task=first, state="applied", attempts=1, seconds=0.25),
@@ -107,9 +107,9 @@ def test_how_long_a_row_took_is_kept_with_all_that_share_its_request(tmp_path: P
         ],
         6, 4,
     )  # fmt: skip
-    assert [task.seconds for task in desk.store.tasks(desk.record.load, -1, 10)] == [0.25, 31.5, 0.25, None]
+    assert [task.seconds for task in desk.store.tasks(desk.record.load, -1, 10)] == [0.25, 31.5, 0.25, None, None]
     # An input that has changed is loaded anew, and takes along what has ended.
-    desk.end()
+    desk.end(fourth)
     desk.start([row(2, "b"), row(4, "d"), row(1, "a"), row(5, "e")])
     assert [task.seconds for task in desk.store.tasks(desk.record.load, -1, 10)][:3:2] == [31.5, 0.25]
 

@@ -105,6 +105,7 @@ class Course(Struct, kw_only=True):
         signal: what interrupted the run, or None.
         max_cost: the budget in USD from which the bound of requests was made, or None.
         before: rows that were settled before this sitting.
+        expected: whether all rows are known beforehand, and count as pending until they are settled.
         run, journal: the name of the run and the path of its journal, where it is kept in one.
         stops: all of them; the gravest decides.
         seen: kinds of stop and their accounts, each noted once.
@@ -121,6 +122,7 @@ class Course(Struct, kw_only=True):
     max_cost: float | None = None
     stops: list[Stop] = field(default_factory=list[Stop])
     before: int = 0
+    expected: bool = False
     run: str | None = None
     journal: str | None = None
     seen: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
@@ -146,7 +148,11 @@ class Course(Struct, kw_only=True):
         if account not in self.by_account:
             self.by_account[account] = Counts()
         for counts in (self.counts, self.by_account[account]):
-            setattr(counts, state, getattr(counts, state) + 1)
+            if state != "pending":
+                setattr(counts, state, getattr(counts, state) + 1)
+                counts.pending = max(counts.pending - self.expected, 0)
+            elif not self.expected:
+                counts.pending += 1
         if isinstance(outcome, NotSent) and outcome.error is not None and outcome.reason != "expired":
             self.note_stop(outcome.error)
 
@@ -209,6 +215,12 @@ class Course(Struct, kw_only=True):
         message = _INTERRUPTED if self.signal is not None or stop is None else stop.message
         return msgspec.json.encode({**msgspec.structs.asdict(end), "message": message}).decode()
 
+    def expect(self, accounts: Mapping[str | None, int], invalid: int) -> None:
+        """So many rows, by account, are to be sent."""
+        self.expected, self.invalid = True, invalid
+        self.counts.pending = sum(accounts.values())
+        self.by_account = {account: Counts(pending=rows) for account, rows in accounts.items()}
+
     def take(self, counted: list[Counted]) -> None:
         """Take over how a run stands in its journal, all its sittings together."""
         self.counts, self.by_account = Counts(), dict[str | None, Counts]()
@@ -218,7 +230,7 @@ class Course(Struct, kw_only=True):
             account = one.account or None
             for counts in (self.counts, self.by_account.setdefault(account, Counts())):
                 setattr(counts, one.state, getattr(counts, one.state) + one.rows)
-        self.before = self.counts.done
+        self.before, self.expected = self.counts.done, True
 
     def told(self) -> str:
         """`1,190 applied, 10 failed, 3 pending`."""

@@ -164,7 +164,7 @@ async def _send_files(
         known = None if kept is None else await _elsewhere(lambda _: fingerprint(order, inputs.names))
         if kept is None or not await holds(order, kept, known):
             checked = await _elsewhere(lambda stopped: _checked(order, inputs, on_invalid, stopped))
-            course.counts.pending, course.invalid = checked.valid, checked.invalid
+            course.expect(checked.accounts, checked.invalid)
             _have(names, checked.accounts)
             if kept is None:
                 async with client:

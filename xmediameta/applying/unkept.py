@@ -91,8 +91,6 @@ async def send(
         feed.rest()
     except OSError as error:
         course.stops.append(Stop.of_results(error))
-    counts = course.counts
-    counts.pending = checked.valid - counts.done
 
 
 async def _collect(run: BulkRun, feed: Feed, course: Course, watch: Watch) -> None:

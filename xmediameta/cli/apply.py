@@ -82,7 +82,7 @@ def _checked(options: ApplyOptions, inputs: Inputs, reporter: Reporter, course: 
             checked = check(inputs, reporter, rejects=rejects)
     else:
         checked = check(inputs, reporter)
-    course.counts.pending, course.invalid = checked.valid, checked.invalid
+    course.expect(checked.accounts, checked.invalid)
     return checked
 
 

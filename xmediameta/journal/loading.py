@@ -39,8 +39,10 @@ _SAME: Final = (
 )
 _COMPARED: Final = 8
 _KEEP: Final = (
-    "INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id, seconds, status, error, problem)"
-    " SELECT ?, state, settled_at, attempts, transaction_id, seconds, status, error, problem FROM outcome WHERE task = ?"
+    "INSERT OR REPLACE INTO outcome"
+    " (task, state, settled_at, attempts, transaction_id, seconds, status, error, problem)"
+    " SELECT ?, state, settled_at, attempts, transaction_id, seconds, status, error, problem"
+    " FROM outcome WHERE task = ?"
 )
 _BY_MEDIA: Final = (
     "SELECT account, media_id, task, digest, coalesce(state, 'pending'), send_before"
