@@ -79,7 +79,7 @@ def _as_json(rows: Sequence[Row]) -> str | None:
             return None
         if due is not None:
             # Older versions may miss the last digit of a fraction; whole seconds are exact, as integers.
-            if not (-NEVER <= due <= NEVER and due.is_integer()):
+            if not (-NEVER <= due <= NEVER and due == int(due)):  # a caller may give an int, too
                 return None
             send_before, due = None if until is None else int(until), int(due)
         told.append((task, account, media_id, ref, source, passed, send_before, body, due))
