@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.journal_desk import START, URL, Desk, bad, row, shown
 from xmediameta.errors import JournalError
-from xmediameta.journal import Counted, Finished, Incoming, Loaded, TaskRecord, schema, store, work
+from xmediameta.journal import Counted, Finished, Incoming, Loaded, TaskRecord, drawing, schema, store
+from xmediameta.journal.work import Work
 from xmediameta.models import Metadata, Update
 from xmediameta.wire import encode
 
@@ -188,7 +189,7 @@ def test_a_run_stays_with_its_base_url(desk: Desk) -> None:
 
 def test_a_run_that_is_not_there(desk: Desk) -> None:
     with pytest.raises(JournalError, match="there is no run 'run'"):
-        desk.store.begin("run", force=False, retry_failed=False, anew=False, stopped=lambda: False, work=work.Work)
+        desk.store.begin("run", force=False, retry_failed=False, anew=False, stopped=lambda: False, work=Work)
     assert desk.store.run("run") is None
 
 
@@ -609,13 +610,14 @@ def test_the_queries_of_the_schema_work(desk: Desk) -> None:
 def test_a_plan_of_the_database_that_uses_its_indexes(desk: Desk) -> None:
     """A draw, and a look at a page of results, must not read a run from its beginning each time."""
     db = desk.store._file.db
-    values = {"load": 1, "account": 1, "due": 5.0, "after": 9, "beyond": 99, "most": 5, "states": "[]"}
+    values: dict[str, object] = {"load": 1, "account": 1, "due": 5.0, "after": 9, "beyond": 99, "most": 5}
+    values |= {"states": "[]", "account_member": ""}
     plans = {
         name: " / ".join(step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall())
         for name, query in {
-            "same": work._SAME_DUE,
-            "later": work._LATER,
-            "plain": work._PLAIN,
+            "same": drawing._SAME_DUE,
+            "later": drawing._LATER,
+            "plain": drawing._PLAIN,
             "all": store._ALL_TASKS,
             "ended": store._ENDED_TASKS,
         }.items()

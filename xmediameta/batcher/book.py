@@ -90,7 +90,7 @@ class Book:
 
 def _ended(task: Drawn, entry: Entry, outcome: Applied | XMediaMetaError | None) -> Finished:
     if entry.started and entry.body != task.body:  # what the media was sent is what it was coalesced into
-        task = Drawn(task.seq, task.update, entry.body, digest(entry.body), task.due, task.followers)
+        task = Drawn(task.seq, task.update, entry.body, task.due, task.followers, digest(entry.body))
     if isinstance(outcome, Applied):
         return finished(task, outcome, entry.attempts, entry.seconds)
     if outcome is None or isinstance(outcome, RateLimitWaitTooLong):  # nobody wants it any more

@@ -59,7 +59,7 @@ class Growing(Work):
                 db.execute(_APPEND, values)
                 db.execute(MARK, (self._record.sitting, account, update.id, SURE))
                 self._join((account, update.id), task)
-                drawn.append(Drawn(task - base, update, body, hashed, due))
+                drawn.append(Drawn(task - base, update, body, due))
             db.execute("UPDATE load SET total = total + ? WHERE load = ?", (len(rows), self._record.load))
         return drawn
 

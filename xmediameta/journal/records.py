@@ -42,17 +42,19 @@ class Drawn(Struct, frozen=True, gc=False):
     """One task that is to be sent: rebuilt from its row.
 
     Attributes:
+        body: the request.
         due: the earliest `send_before` from here on for its media id (Unix seconds).
         followers: later rows that equal it and share its request and its outcome; all of them then have the latest of
             their `send_before`.
+        digest: of another request that was sent in its place; None: it was its own.
     """
 
     seq: int
     update: Update
     body: bytes
-    digest: bytes
     due: float
     followers: tuple[Update, ...] = ()
+    digest: bytes | None = None
 
 
 class Finished(Struct, frozen=True, gc=False, kw_only=True):

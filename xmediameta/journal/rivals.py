@@ -35,26 +35,30 @@ class Rivals:
     Args:
         file: the journal's.
         record: the run.
+
+    Attributes:
+        shared: the account and id of each, as of the last look.
+        newest: the newest sitting that was there then.
     """
 
     def __init__(self, file: JournalFile, record: RunRecord) -> None:
         self._file = file
         self._record = record
-        self._seen = -1  # the newest sitting that was there at the last look
-        self._shared: set[tuple[int, str]] = set()
+        self.newest = -1
+        self.shared: set[tuple[int, str]] = set()
 
     def look(self) -> set[tuple[int, str]]:
-        """The account and id of each, as of now."""
+        """`shared`, as of now."""
         newest = self._file.one("SELECT max(sitting) FROM run")
-        if newest != self._seen:
+        if newest != self.newest:
             mine = self._record
-            others = self._file.db.execute(_OTHERS, (mine.run, self._seen)).fetchall()
+            others = self._file.db.execute(_OTHERS, (mine.run, self.newest)).fetchall()
             for name, load, sitting, ended_at in others:
                 if sitting > mine.sitting or (ended_at is None and self._is_under_way(name)):
                     spans = first(load), beyond(load), first(mine.load), beyond(mine.load)
-                    self._shared.update(self._file.db.execute(_SHARED, spans).fetchall())
-            self._seen = newest
-        return self._shared
+                    self.shared.update(self._file.db.execute(_SHARED, spans).fetchall())
+            self.newest = newest
+        return self.shared
 
     def _is_under_way(self, name: str) -> bool:
         """Whether a run is held, and was not killed."""
