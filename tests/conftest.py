@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from hypothesis import HealthCheck, settings
+
+# looptime asks for the event loop before every test; where none was ever set, that makes one which nobody closes.
+asyncio.set_event_loop(None)
 
 _QUIET = [HealthCheck.too_slow]
 

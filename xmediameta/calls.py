@@ -81,7 +81,8 @@ class Call:
         Raises:
             XMediaMetaError: what became of it instead.
         """
-        task = self._task = asyncio.current_task()
+        sender = self._sender
+        task = self._task = asyncio.current_task(sender.loop)
         cancelling = task.cancelling() if task is not None else 0
         try:
             applied = await self._sent()
@@ -93,11 +94,11 @@ class Call:
         except XMediaMetaError as failed:
             error = failed
         else:
-            if self._sender.hooks.outcome:
-                tell(self._sender.hooks.outcome, applied)
+            if sender.hooks.outcome:
+                tell(sender.hooks.outcome, applied)
             return applied
-        if self._sender.hooks.outcome:
-            tell(self._sender.hooks.outcome, unsuccessful(self.update, error))
+        if sender.hooks.outcome:
+            tell(sender.hooks.outcome, unsuccessful(self.update, error))
         raise error
 
     def close(self, error: XMediaMetaError) -> None:
@@ -161,19 +162,20 @@ class Call:
         sender, max_wait = self._sender, self._max_wait
         waited = 0.0
         while True:
-            now = sender.loop.time()
-            refusal = account.refusal(now, entry)
-            if refusal is not None:
+            if account.stopped and (refusal := account.refusal(sender.loop.time(), entry)) is not None:
                 return refusal
-            try:
-                patience = None if max_wait is None else max(0.0, max_wait - waited)
-                ticket = await account.gate.enter(interactive=True, max_wait=patience)
-            except RateLimitWaitTooLong as error:
-                return too_long(error, entry, account.name, max_wait or 0.0)
-            except XMediaMetaError as error:
-                error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
-                return error
-            waited += sender.loop.time() - now
+            ticket = account.gate.at_once()
+            if ticket is None:
+                began = sender.loop.time()
+                try:
+                    patience = None if max_wait is None else max(0.0, max_wait - waited)
+                    ticket = await account.gate.enter(interactive=True, max_wait=patience)
+                except RateLimitWaitTooLong as error:
+                    return too_long(error, entry, account.name, max_wait or 0.0)
+                except XMediaMetaError as error:
+                    error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+                    return error
+                waited += sender.loop.time() - began
             if self._places is None:
                 result = await sender.attempt(account, entry, ticket)
             else:
@@ -197,7 +199,10 @@ class Call:
     ) -> Result:
         sender = self._sender
         try:
-            async with asyncio.timeout(patience if places.locked() else None):
+            if places.locked():
+                async with asyncio.timeout(patience):
+                    await places.acquire()
+            else:
                 await places.acquire()
         except BaseException as error:
             account.gate.ledger.release(ticket, sender.loop.time(), maybe_sent=False)

@@ -30,15 +30,16 @@ class Congestion:
 
     Attributes:
         good_at: when the last usable answer came.
+        limit: how many may be in flight; inf without trouble.
     """
 
     __slots__ = (
-        "_before", "_decreased_at", "_failing", "_limit", "_next_probe", "_probe_wait", "_row", "_share", "_since",
-        "_threshold", "good_at",
+        "_before", "_decreased_at", "_failing", "_next_probe", "_probe_wait", "_row", "_share", "_since", "_threshold",
+        "good_at", "limit",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._limit = inf
+        self.limit = inf
         self._threshold = inf
         self._share = 0.0
         self._row = False  # whether the last answer was a failure
@@ -52,12 +53,12 @@ class Congestion:
 
     def room(self, in_flight: int, now: float) -> float:
         """0.0 where one more request may go; else how many seconds until it is worth asking again (or inf)."""
-        if self._limit == inf:
+        if self.limit == inf:
             return 0.0
         if self.outage:
             # Probes that hang must not keep the next one back.
             return max(0.0, self._next_probe - now) if in_flight < max(self._before, 1) else inf
-        return inf if in_flight >= self._limit else 0.0
+        return inf if in_flight >= self.limit else 0.0
 
     def sent(self, now: float) -> None:
         """A request of bulk leaves."""
@@ -82,10 +83,10 @@ class Congestion:
         if sent_at >= self.good_at:
             self._failing.add(media_id)
         if self.outage or (self._share > _TOO_MANY and sent_at >= self._decreased_at):
-            self._threshold = self._limit = max(1.0, min(self._limit, in_flight) / 2)
+            self._threshold = self.limit = max(1.0, min(self.limit, in_flight) / 2)
             self._decreased_at = now
         if self.outage:
-            self._since, self._limit = now, 1.0
+            self._since, self.limit = now, 1.0
             self._next_probe, self._probe_wait = now + _PROBE_FIRST, 2 * _PROBE_FIRST
 
     def succeeded(self, in_flight: int, now: float) -> None:
@@ -95,21 +96,21 @@ class Congestion:
             in_flight: how many were in flight, this one included.
         """
         self.good_at = now
-        if not self._share and self._limit == inf:
+        if not self._share and self.limit == inf:
             return
         self._row = False
         if self.outage:
             # Probes that hang still are in flight, and are not to fill the room that this success makes.
-            self._limit, self._share, self._decreased_at = float(in_flight), 0.0, now
+            self.limit, self._share, self._decreased_at = float(in_flight), 0.0, now
         self._failing.clear()
         self._share -= self._share * _MEMORY
-        if self._limit == inf:
+        if self.limit == inf:
             if self._share < _MEMORY / 2:
                 self._share = 0.0  # the way of the usual success is short again
             return
-        self._limit += 1.0 if self._limit < self._threshold else 1.0 / self._limit
-        if self._limit > 4 * max(in_flight, self._threshold, 8.0):
-            self._limit = self._threshold = inf
+        self.limit += 1.0 if self.limit < self._threshold else 1.0 / self.limit
+        if self.limit > 4 * max(in_flight, self._threshold, 8.0):
+            self.limit = self._threshold = inf
 
     @property
     def outage(self) -> bool:
@@ -120,10 +121,5 @@ class Congestion:
         """How long the present outage lasts."""
         return now - self._since if self.outage else 0.0
 
-    @property
-    def limit(self) -> float:
-        """How many may be in flight; inf without trouble."""
-        return self._limit
-
     def __repr__(self) -> str:
-        return f"<Congestion limit={self._limit:g}{' outage' if self.outage else ''}>"
+        return f"<Congestion limit={self.limit:g}{' outage' if self.outage else ''}>"

@@ -72,14 +72,15 @@ class Gate:
 
     Attributes:
         ledger: decides.
+        paced: whether starts are smoothed.
         waiting_for, waiting_until: the window that refused whoever asked last, and until when (the loop's clock); None
             where none did, or where an answer must come in first.
     """
 
     __slots__ = (
         "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer",
-        "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger", "waiting_for",
-        "waiting_until",
+        "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger", "paced",
+        "waiting_for", "waiting_until",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +98,7 @@ class Gate:
         self._group = group
         self._left: tuple[Group, ...] = ()
         self._pacer = None if pace is None else Pacer(pace, ledger.status)
+        self.paced = pace is not None
         self._on_wait = on_wait
         self._wall = wall
         self._loop = asyncio.get_running_loop()
@@ -114,6 +116,15 @@ class Gate:
         self.waiting_until: float | None = None
 
     # Asking
+
+    def at_once(self) -> Ticket | None:
+        """A ticket for an interactive call, where there is neither a queue nor a pace; None where it must `enter`."""
+        if self._interactive or self._pacer is not None or self._closed is not None:
+            return None
+        ticket = self.ledger.at_once(self._time(), True)
+        if ticket is not None:
+            self.waiting_for = self.waiting_until = self._sure_until = None
+        return ticket
 
     async def enter(self, *, interactive: bool, max_wait: float | None = None) -> Ticket:
         """A ticket, as soon as the windows and the pace allow.
@@ -143,11 +154,12 @@ class Gate:
         if self._interactive or self._bulk or self._closed:
             return None
         now = self._time()
+        if self._pacer is None and (ticket := self.ledger.at_once(now)) is not None:
+            self.waiting_for = self.waiting_until = self._sure_until = None
+            return ticket
         if self._refusal(now, False) is not None:
             return None
-        if self._pacer is not None:
-            self._pacer.grant(now)
-        return self.ledger.take()
+        return self._taken(now)
 
     def smooth(self) -> Awaitable[None]:
         """Count a start for the pace; to be awaited before the request is sent."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -43,17 +44,7 @@ class RateLimit(Struct, frozen=True, gc=False):
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], name: WindowName) -> RateLimit | None:
         """The window `name`, or None where none of its headers can be read. `headers` must ignore case."""
-        limit_header, remaining_header, reset_header = _HEADERS[name]
-        get = headers.get
-        texts = get(limit_header), get(remaining_header), get(reset_header)
-        if texts == _ABSENT:  # as most answers have it of one window or another
-            return None
-        limit, remaining, reset = map(_whole, texts)
-        if remaining is None and limit is None and reset is None:
-            return None
-        if reset is not None and reset >= _MILLISECONDS_FROM:
-            reset //= 1000
-        return cls(limit, remaining, reset)
+        return _window(*map(headers.get, _HEADERS[name]))
 
     @property
     def reset_at(self) -> datetime | None:
@@ -69,17 +60,37 @@ class RateLimit(Struct, frozen=True, gc=False):
 def read_windows(headers: Mapping[str, str]) -> dict[WindowName, RateLimit]:
     """All windows that the headers tell of, by name."""
     found: dict[WindowName, RateLimit] = {}
-    for name in _HEADERS:
-        window = RateLimit.from_headers(headers, name)
-        if window is not None:
+    get = headers.get
+    for name, (limit, remaining, reset) in _HEADERS.items():
+        texts = get(limit), get(remaining), get(reset)
+        # Most answers have nothing of one window or another.
+        if texts != _ABSENT and (window := _window(*texts)) is not None:
             found[name] = window
     return found
+
+
+def _window(limit_text: str | None, remaining_text: str | None, reset_text: str | None) -> RateLimit | None:
+    limit, reset = _frame(limit_text, reset_text)
+    remaining = _whole(remaining_text)
+    if remaining is None and limit is None and reset is None:
+        return None
+    return RateLimit(limit, remaining, reset)
+
+
+@lru_cache(maxsize=256)
+def _frame(limit: str | None, reset: str | None) -> tuple[int | None, int | None]:
+    # The answers of one window differ in what remains alone.
+    until = _whole(reset)
+    if until is not None and until >= _MILLISECONDS_FROM:
+        until //= 1000
+    return _whole(limit), until
 
 
 def _whole(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdigit():
-        text = text.strip()
     # str.isdigit() takes superscripts and other scripts' digits too, hence the ASCII check.
-    return int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
+    if text.isdigit() and text.isascii():
+        return int(text) if len(text) <= _MOST_DIGITS else None
+    stripped = text.strip()
+    return None if stripped == text else _whole(stripped)

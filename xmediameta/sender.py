@@ -11,7 +11,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -86,6 +86,7 @@ class Sender:
         self.quota = RetryQuota()
         self.congestion = Congestion()
         self.loop = asyncio.get_running_loop()
+        self._time = self.loop.time
         self.requests = self.retries = self.applied = self.failed = 0
         self._outage_told = False
         accounts.renewal.stop = self.out
@@ -104,20 +105,18 @@ class Sender:
 
     async def attempt(self, account: Account, entry: Entry, ticket: Ticket) -> Result:
         """Send one request and take in what it tells of the windows. Failures are returned, not raised."""
-        course = entry.course
+        course = cast("Course | None", entry.course)
         entry.started = True
         entry.signed_with = account.credential
         entry.attempts += 1
         self.requests += 1
-        gate, sent_at = account.gate, self.loop.time()
+        gate, sent_at = account.gate, self._time()
         if entry.attempts > 1:
             self.retries += 1
         else:
             entry.began = sent_at
         try:
-            answer = await self.transport.post(
-                account.session, entry.body, fresh=isinstance(course, Course) and course.stale
-            )
+            answer = await self.transport.post(account.session, entry.body, fresh=course is not None and course.stale)
         except XMediaMetaError as error:
             error.__traceback__ = None  # an outcome may be kept, and is not to keep our frames alive
             sent = error.maybe_applied if isinstance(error, TransportError) else True
@@ -139,7 +138,7 @@ class Sender:
 
     def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float) -> Result:
         status, headers, payload = answer
-        now = self.loop.time()
+        now = self._time()
         date = server_date(headers)
         if date is not None:
             self.clock.observe(date, now)
@@ -149,16 +148,17 @@ class Sender:
             ledger.refuse(ticket, result.windows, now, result.retry_after)
             return self._failed(account, entry, result, sent_at)
         ledger.observe(ticket, read_windows(headers), now, conclusive=status < 500)
-        if isinstance(result, Reply):
+        if type(result) is Reply:
             entry.seconds = now - entry.began
             self._succeeded(account, entry, now)
             return result
+        assert isinstance(result, ProblemError)  # noqa: S101
         return self._failed(account, entry, result, sent_at)
 
     def _succeeded(self, account: Account, entry: Entry, now: float) -> None:
-        course = entry.course
+        course = cast("Course | None", entry.course)
         self._outage_told = False
-        self.quota.refill(course.cost or 1 if isinstance(course, Course) else 1)
+        self.quota.refill(1 if course is None else course.cost or 1)
         self.congestion.succeeded(self.transport.in_flight + 1, now)
         account.streak.succeeded()
         if account.stop is not None or account.group.stop is not None:

@@ -26,6 +26,8 @@ def printable(text: str, limit: int = 500) -> str:
         text: anything, lone surrogates included.
         limit: the most characters of `text` that are kept; a cut is marked with `…`.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     kept = text[:limit]
     if not (kept.isascii() and kept.isprintable()):
         kept = "".join(_escaped(character) for character in kept)

@@ -79,6 +79,8 @@ class Session:
         status, headers, body = answer
         if status == 200:
             told = headers.get("x-transaction-id", "")  # all that is kept of its headers as it stands
+            if not self._echoes.in_success(body, told):
+                return answer
             body, blotted = self._echoes.out_of_success(body, told)
             if blotted != told:
                 fresh = CIMultiDict(headers)
@@ -220,7 +222,10 @@ class Transport:
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await self._exchange(session, body, flight, fresh=fresh)
+            if self._lane is None or fresh or session.sign is not None:
+                answer = await self._exchange(session, body, flight, fresh=fresh)
+            else:
+                answer = await self._lane.exchange(session.head, body, flight)
         except asyncio.CancelledError as cancelled:
             failure = cancelled
         except Exception as error:  # noqa: BLE001 - whatever aiohttp raises, none of it may go further
@@ -247,6 +252,8 @@ class Transport:
             self._sweep_timer.cancel()
         for flight in list(self._flights.values()):
             flight.end(ClientClosed("the client was closed while the request was in flight"))
+        if self._lane is not None:
+            self._lane.close()
         try:
             if self._fresh is not None:
                 await self._fresh.close()
@@ -299,7 +306,7 @@ class Transport:
         return self._fresh
 
     def _take_off(self) -> _Flight:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a request is sent from a task of its event loop")
         flight = _Flight(task, self._loop.time() + self._timeout if self._timeout is not None else float("inf"))

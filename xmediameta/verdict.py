@@ -242,7 +242,8 @@ class RetryQuota:
 
     def refill(self, cost: int = 1) -> None:
         """Put back what a success gives: what its last retry took, else 1."""
-        self._level = min(self._capacity, self._level + cost)
+        if self._level < self._capacity:
+            self._level = min(self._capacity, self._level + cost)
 
     def __repr__(self) -> str:
         return f"<RetryQuota {self._level}/{self._capacity}>"

@@ -27,6 +27,7 @@ from xmediameta.sandbox import Sandbox
 
 from .fake import drained, updates
 from .raw import BODY, TOKEN, Peer, Raw, always, raw, success, transport, unused_port
+from .sockets import taken
 
 CAT = Metadata.of(alt_text="A dancing cat")
 QUICK = RetryPolicy(wait=wait_for_verdict(base=0.0002, cap=0.0004))
@@ -64,8 +65,7 @@ async def test_a_request(fresh: bool) -> None:
 
         async def check() -> None:
             assert sending.in_flight == 0
-            assert not sending._connector._acquired
-            assert sending._fresh is None or not sending._fresh.connector._acquired  # type: ignore[union-attr]
+            assert taken(sending) == 0
 
         steps = await cancelled_everywhere(lambda: sending.post(session, BODY, fresh=fresh), check)
         assert steps > 5
@@ -166,7 +166,7 @@ async def idle(one: Client) -> None:
     for account in sender.accounts.known():
         assert account.gate.ledger.in_flight == 0
         assert account.gate.idle
-    assert not sender.transport._connector._acquired
+    assert taken(sender.transport) == 0
 
 
 @pytest.mark.parametrize("fault", ["ok", "503", "close", "truncated", "429-bare"])

@@ -11,6 +11,7 @@ from xmediameta import Applied, Client, RetryPolicy, XMediaMetaError
 
 from .fake import CAT, OLD
 from .raw import ID, Peer, answer, raw, success
+from .sockets import taken
 
 SEEDS = (
     success(),
@@ -77,7 +78,7 @@ async def test_any_bytes(seed: int) -> None:
                 errors.append(error)
             assert one._sender is not None
             assert one._sender.transport.in_flight == 0
-            assert not one._sender.transport._connector._acquired
+            assert taken(one._sender.transport) == 0
         assert all(account.gate.ledger.in_flight == 0 for account in one._sender.accounts.known())
     assert 10 < len(errors) < 140
     for error in errors:

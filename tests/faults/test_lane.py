@@ -11,6 +11,7 @@ from xmediameta.lane import TESTED, Lane, offered
 from xmediameta.transport import Transport
 
 from .raw import BODY, TOKEN, always, raw, success, transport
+from .sockets import taken
 
 
 @pytest.fixture(params=["lane", "plain"])
@@ -89,3 +90,25 @@ async def test_a_header_that_would_end_early() -> None:
         head = lane.head(CIMultiDict({"Authorization": f"Bearer {TOKEN}"}))
         assert TOKEN.encode() in head
         assert TOKEN not in repr(head)
+
+
+async def test_what_is_not_used_goes_back_to_the_connector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And from there it is taken again."""
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+    async with raw(always(success())) as server, transport(server.url) as (sending, session):
+        lane = sending._lane
+        assert lane is not None
+        await sending.post(session, BODY)
+        assert len(lane._idle) == 1
+        lane._give_back()
+        assert len(lane._idle) == 1, "it was used since the last look"
+        await sending.post(session, BODY)
+        lane._give_back()
+        assert len(lane._idle) == 1
+        lane._give_back()
+        assert not lane._idle
+        assert taken(sending) == 0
+        await sending.post(session, BODY)
+        assert server.connections == 1
+        await sending.close()
+        assert not lane._idle

@@ -91,9 +91,12 @@ class Shelf:
     Args:
         most: as many unread ones make it full.
         low: called when a full shelf has been read down.
+
+    Attributes:
+        full: whether the reader has to catch up first.
     """
 
-    __slots__ = ("_closed", "_loop", "_low", "_most", "_outcomes", "_readers", "_was_full")
+    __slots__ = ("_closed", "_loop", "_low", "_most", "_outcomes", "_readers", "_was_full", "full")
 
     def __init__(self, most: int, low: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -101,19 +104,13 @@ class Shelf:
         self._low = low
         self._outcomes: deque[Outcome] = deque()
         self._readers: deque[asyncio.Future[None]] = deque()
-        self._closed = self._was_full = False
-
-    @property
-    def full(self) -> bool:
-        """Whether the reader has to catch up first."""
-        if len(self._outcomes) < self._most:
-            return False
-        self._was_full = True
-        return True
+        self._closed = self._was_full = self.full = False
 
     def put(self, outcome: Outcome) -> None:
         """Add an outcome; one more than fits is kept too."""
         self._outcomes.append(outcome)
+        if len(self._outcomes) >= self._most:
+            self.full = self._was_full = True
         if self._readers:
             self._tell()
 
@@ -139,9 +136,11 @@ class Shelf:
                     self._tell()  # it was woken for what another may take
                 raise
         outcome = self._outcomes.popleft()
-        if self._was_full and len(self._outcomes) <= self._most // 2:
-            self._was_full = False
-            self._low()
+        if self._was_full:
+            self.full = len(self._outcomes) >= self._most
+            if len(self._outcomes) <= self._most // 2:
+                self._was_full = False
+                self._low()
         return outcome
 
     def _tell(self) -> None:

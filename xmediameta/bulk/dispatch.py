@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from xmediameta.coalesce import Entry
 from xmediameta.errors import BudgetReached, JournalError, XMediaMetaError
@@ -26,6 +26,8 @@ from .options import Options
 from .queues import AccountQueue, Queues
 
 Job = Coroutine[Any, Any, None]
+# A timer may fire a rounding error early, and would be set for that error again and again.
+_SHORTEST_PAUSE: Final = 0.001  # seconds
 
 
 class Halting(Protocol):
@@ -107,8 +109,8 @@ class Dispatch:
     def next(self) -> Job | None:
         """What a worker is to do now; None where nothing can be done."""
         self.hungry = True
-        queues = self._queues
-        while self._endings.room and (queue := queues.first()) is not None:
+        endings, queues, congestion = self._endings, self._queues, self._sender.congestion
+        while endings.room and (queue := queues.first()) is not None:
             now = self._loop.time()
             account = queue.account
             if self.dated and self._expire(queue, self._wall()):
@@ -119,15 +121,14 @@ class Dispatch:
                     return job
                 continue
             entry = queue.next()
-            refusal = account.blocked(now, entry)
-            if refusal is not None:
+            stopped = account.stopped
+            if stopped and (refusal := account.blocked(now, entry)) is not None:
                 self.stop_account(queue, refusal)
                 continue
             if self.in_flight >= self._options.concurrency:
                 self.hungry = False
                 return None
-            seconds = self._sender.congestion.room(self.in_flight, now)
-            if seconds:
+            if congestion.limit != inf and (seconds := congestion.room(self.in_flight, now)):
                 self.hungry = False
                 self._pause_for(seconds)
                 return None
@@ -139,7 +140,9 @@ class Dispatch:
             if ticket is None:
                 self._await_gate(queues.set_aside())
                 continue
-            if account.stopped:
+            if congestion.limit != inf:
+                congestion.sent(now)
+            if stopped:
                 # A probe: the rest of the account waits for what comes of it.
                 account.probe(now, entry)
                 queues.set_aside().probe = entry
@@ -196,8 +199,7 @@ class Dispatch:
         queue.busy += 1
         sent = settled = False
         try:
-            sender.congestion.sent(self._loop.time())
-            if smooth:
+            if smooth and account.gate.paced:
                 await account.gate.smooth()
             sent = True
             self.retries += entry.attempts > 0
@@ -223,7 +225,7 @@ class Dispatch:
                 account.gate.changed()
             if not settled:
                 self._endings.unsent(entry, self._endings.reason or "closed")
-            if entry not in self._delayed:
+            if queue.probe is entry and entry not in self._delayed:
                 self._probed(queue, entry)
             self._queues.done_with(queue)
 
@@ -301,7 +303,7 @@ class Dispatch:
     def _pause_for(self, seconds: float) -> None:
         """The server is in trouble: come back later, or (inf) when a request has ended."""
         if seconds < inf and self._pause is None:
-            self._pause = self._loop.call_later(seconds, self._paused)
+            self._pause = self._loop.call_later(max(seconds, _SHORTEST_PAUSE), self._paused)
 
     def _paused(self) -> None:
         self._pause = None

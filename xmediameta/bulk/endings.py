@@ -73,7 +73,8 @@ class Endings:
         self._shelf.put(outcome)
         if self._sender.hooks.outcome:
             tell(self._sender.hooks.outcome, outcome)
-        self._settled()
+        if not self.open or self._withheld:
+            self._settled()
 
     def own(self, entry: Entry) -> list[Row]:
         """The rows of this run that share an entry."""

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from xmediameta.coalesce import Entry
 from xmediameta.errors import BudgetReached, XMediaMetaError
 from xmediameta.journal import Drawn, Finished, JournalRun
 from xmediameta.models import Update
-from xmediameta.outcomes import Applied, Failed, NotSent, Outcome, Reason, Unchanged
+from xmediameta.outcomes import Outcome, Reason
 from xmediameta.sender import Sender
 from xmediameta.told import unsuccessful
 from xmediameta.wire import encode
@@ -28,7 +28,7 @@ from .journaled import JournalSource, TaskRow
 from .options import Options
 from .queues import Queues
 from .rows import Row, as_far_as_known, as_update
-from .source import END, Source, Updates
+from .source import END, LATER, Source, Updates
 from .urgent import Urgent
 
 _UNREAD: Final = 4  # outcomes that may wait for the reader, per request in flight
@@ -209,14 +209,19 @@ class Engine:
         dispatch, source = self.dispatch, self._source
         while not self.done:
             if dispatch.dated and not source.waits and self._may_draw():
-                await self._draw()  # look as far ahead as allowed, so that the earliest deadline goes first
+                self._take(await source.draw())  # look as far ahead as allowed: the earliest deadline goes first
                 continue
             job = dispatch.next()
             if job is not None:
-                self._crew.call_one()
+                # Somebody else looks for more, unless this request is the last that fits.
+                if dispatch.in_flight + 1 < self._options.concurrency:
+                    self._crew.call_one()
                 await job
             elif dispatch.hungry and self._may_draw():
-                await self._draw()
+                given = source.at_once()
+                if given is LATER:
+                    given = await source.draw()
+                self._take(given)
             elif not self._finish_if_over():
                 await self._crew.rest()
 
@@ -229,34 +234,28 @@ class Engine:
             and self._endings.open < self._options.lookahead
         )
 
-    async def _draw(self) -> None:
-        """Take one more update from the iterable, and put it in its lane."""
-        source = self._source
-        given: object = source.at_once() if isinstance(source, JournalSource) else None
-        if given is None:
-            given = await source.draw()
+    def _take(self, given: object) -> None:
+        """Put what was drawn in its lane."""
         if given is END:
             if self._source.error is not None:
                 self.halt(self._source.error, "run_stopped")
             return
-        if given is None and self._held is not None:
+        if given is LATER:
             return  # nothing now for an account that can be sent for
         self.taken += 1
         self._endings.open += 1
         self._drawing = True
         try:
-            self._take(given)
+            if self._held is None:
+                self._take_update(given)
+            elif isinstance(given, Drawn):
+                self._take_task(given)
+            else:
+                self.deliver(cast("Outcome", given))
         finally:
             self._drawing = False
 
-    def _take(self, given: object) -> None:
-        if self._held is not None:
-            if isinstance(given, Drawn):
-                self._take_task(given)
-                return
-            if isinstance(given, Applied | Unchanged | Failed | NotSent):
-                self.deliver(given)
-                return
+    def _take_update(self, given: object) -> None:
         update: Update | None = None
         try:
             update = as_update(given)

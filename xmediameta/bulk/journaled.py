@@ -24,7 +24,7 @@ from xmediameta.problems import Problem
 
 from .noting import Noting
 from .rows import Row, Run, as_far_as_known, as_update
-from .source import END, Updates
+from .source import END, LATER, Updates
 
 log: Final = logging.getLogger("xmediameta")
 _TOLD: Final = 10  # media ids that a message names
@@ -106,17 +106,17 @@ class JournalSource:
         """Whether there may be something for an account that can be sent for."""
         return self._tell_settled or self._run.has_work(self._away)
 
-    def at_once(self) -> Drawn | None:
-        """A task, where one is at hand; else `draw` tells what there is."""
+    def at_once(self) -> object:
+        """A task, where one is at hand; else `LATER`, and `draw` tells what there is."""
         if self._tell_settled or self.given_up:
-            return None
+            return LATER
         try:
-            return self._run.take(self._away)
+            return self._run.take(self._away) or LATER
         except XMediaMetaError:
-            return None
+            return LATER
 
     async def draw(self) -> object:
-        """A task, the outcome of a row that needs no request, None for nothing now, or `END`."""
+        """A task, the outcome of a row that needs no request, `LATER` for nothing now, or `END`."""
         self.busy = True
         try:
             if self._tell_settled:
@@ -126,7 +126,7 @@ class JournalSource:
                 if record is not None:
                     return earlier(record)
                 self._tell_settled = False
-            return await self._run.draw(self._away)
+            return await self._run.draw(self._away) or LATER
         except XMediaMetaError as error:
             self.error, self.given_up = error, True
             return END

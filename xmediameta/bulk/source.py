@@ -13,6 +13,7 @@ from .rows import Given
 Updates = Iterable[Given] | AsyncIterable[Given]
 
 END: Final = object()
+LATER: Final = object()
 # After so many items at a stretch everybody else in the loop has a turn.
 _STRETCH: Final = 256
 
@@ -50,37 +51,52 @@ class Source:
         self.busy = self.ended = False
         self.error: Exception | None = None
 
+    def at_once(self) -> object:
+        """The next item or `END`; or `LATER` where it is to be waited for, or others in the loop are to have a turn."""
+        self._since += 1
+        if self.waits or self._since >= _STRETCH:
+            return LATER
+        try:
+            return next(cast("Iterator[Given]", self._items))
+        except StopIteration:
+            return self._end(None)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller's own: it is raised at the end of the run
+            return self._end(error)
+
     async def draw(self) -> object:
-        """The next item, or `END`: it has no more, or has failed."""
+        """As `at_once`, and it is waited for."""
         self.busy = True
         try:
             if self.waits:
                 self._task = asyncio.current_task()
                 return await anext(cast("AsyncIterator[Given]", self._items))
-            self._since += 1
-            if self._since >= _STRETCH:
-                self._since = 0
-                await asyncio.sleep(0)
-            return next(cast("Iterator[Given]", self._items))
-        except (StopIteration, StopAsyncIteration):
-            pass
-        except asyncio.CancelledError:
+            self._since = 0
+            await asyncio.sleep(0)
+            return self.at_once()
+        except StopAsyncIteration:
+            return self._end(None)
+        except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise  # it is the run that is left
-            self.error = RuntimeError("the iterable of updates was cancelled")
-        except Exception as error:  # noqa: BLE001 - the caller's own: it is raised at the end of the run
-            self.error = error
+            return self._end(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._end(error)
         finally:
             self.busy = False
             self._task = None
-        self.ended = True
-        return END
 
     def abandon(self) -> None:
         """Draw no more: what is being waited for is left to the caller."""
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+    def _end(self, error: BaseException | None) -> object:
+        self.ended = True
+        if isinstance(error, asyncio.CancelledError):
+            error = RuntimeError("the iterable of updates was cancelled")
+        self.error = cast("Exception | None", error)
+        return END
 
     def __repr__(self) -> str:
         return f"<Source {'ended' if self.ended else 'waited for' if self.busy else 'open'}>"
