@@ -17,7 +17,8 @@ _MOST_STOPS: Final = 30
 
 def sittings(story: Story) -> Markup | None:
     """Each time that the run was worked on; one that went through is told above."""
-    found = story.sittings
+    # `apply` loads the input in a sitting of its own, in which nothing is sent.
+    found = [one for one in story.sittings if one.ended is None or one.requests or one.stopped]
     if len(found) < 2 and not any(one.stopped for one in found):
         return None
     shown = found[-_MOST_SITTINGS:]
