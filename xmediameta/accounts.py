@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -24,6 +24,7 @@ from .gate import Gate, Pace, Wait
 from .ledger import Ledger, Limits
 from .memory import owner as owner_of
 from .memory import recall, remember
+from .permits import Spent
 from .renewal import Renewal, from_store
 from .text import printable
 from .transport import Session, Transport
@@ -162,6 +163,24 @@ class Accounts:
                     windows = [window for window in windows if window is not account.group.window]
                 kept[owner_of(name)] = remember(windows, now, wall)
         return kept
+
+    def spent(self, names: Iterable[str | None], *, present: bool = False) -> Iterator[tuple[str | None, Spent, float]]:
+        """What was sent in windows that have ended, each told once: whose it was, and when it ended (Unix seconds).
+
+        Args:
+            present: also in those that are open.
+        """
+        now, wall = self._loop.time(), self.wall()
+        for name in names:
+            account = self._accounts.get(name)
+            if account is None:
+                continue
+            for window in account.gate.ledger.windows:
+                shared = window is account.group.window and account.credential.app is not None
+                past, window.past = window.past, None
+                for spent in (past, window.spent() if present else None):
+                    if spent is not None:
+                        yield account.credential.app if shared else name, spent, wall + spent.ends_at - now
 
     def _recall(self, name: str | None, app: str | None, ledger: Ledger) -> None:
         now, wall = self._loop.time(), self.wall()

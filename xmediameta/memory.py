@@ -105,6 +105,7 @@ def _recall_one(window: Window, clock: ServerClock, kept: KeptWindow, now: float
         then = now - (wall - kept.kept_at)
         for _ in range(kept.limit - kept.remaining):
             window.lost(_ticket(window, clock, then), then)
+    window.recalled()
 
 
 def _ticket(window: Window, clock: ServerClock, at: float) -> Ticket:

@@ -33,6 +33,23 @@ class WaitUntil(Struct, frozen=True, gc=False):
     window: WindowName
 
 
+class Spent(Struct, frozen=True, gc=False):
+    """What was sent in a window.
+
+    Attributes:
+        ends_at: when it ends, or has ended (monotonic).
+        limit: requests.
+        sent: from here, as far as it was answered.
+        used: by all who share the window, as the server told it.
+    """
+
+    name: WindowName
+    ends_at: float
+    limit: int
+    sent: int
+    used: int
+
+
 class WindowStatus(Struct, frozen=True, gc=False, kw_only=True):
     """A window as it is seen now.
 

@@ -37,7 +37,7 @@ from typing import Final
 
 from .clock import ServerClock
 from .limits import RateLimit, WindowName
-from .permits import Ticket, WaitUntil, WindowStatus
+from .permits import Spent, Ticket, WaitUntil, WindowStatus
 from .tally import Tally, Unsure
 
 __all__ = ["DAY", "NOMINAL", "QUARTER", "Ticket", "WaitUntil", "Window", "WindowStatus"]
@@ -64,13 +64,14 @@ class Window:
 
     Attributes:
         taken: requests charged so far, in all windows.
+        past: what was sent in the last window that has ended, until somebody takes it; only where resets are told.
         credit: how many may go without asking `refusal` again, until `credit_until`; whoever takes one lowers it.
     """
 
     __slots__ = (
         "_base", "_began_at", "_blocked_until", "_calm", "_clock", "_ended", "_far", "_fresh",
-        "_last_reset", "_least", "_limit", "_others", "_probed", "_refusals", "_reset", "_slack", "_tally",
-        "_told_at", "_unsure", "credit", "credit_until", "name", "taken",
+        "_last_reset", "_least", "_limit", "_others", "_probed", "_recalled", "_refusals", "_reset", "_slack", "_tally",
+        "_told_at", "_unsure", "credit", "credit_until", "name", "past", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +99,8 @@ class Window:
         self._began_at = 0  # the serial then
         self._told_at = 0  # the serial when its reset was told
         self._calm = -1  # the reset that the common answer tells; -1 where each needs thought
+        self._recalled = 0  # of what is counted in this window, so many were sent by an earlier process
+        self.past: Spent | None = None
         self.credit = 0
         self.credit_until = 0.0
 
@@ -169,6 +172,18 @@ class Window:
             refused=blocked,
             in_flight=self.in_flight,
         )
+
+    def spent(self) -> Spent | None:
+        """What was sent in the present window; None where nothing was, or its end is not known."""
+        limit, sent = self._limit, self._ended - self._base - self._recalled
+        if self._reset is None or limit is None or sent <= 0:
+            return None
+        used = limit - self._least if self._least < _PLENTY else sent
+        return Spent(self.name, self._reset - self._clock.offset, limit, min(sent, limit), used)
+
+    def recalled(self) -> None:
+        """All that was charged so far was sent by an earlier process."""
+        self._recalled = self._ended - self._base
 
     def settled(self, now: float) -> bool:
         """Whether the state may be forgotten: nothing is in flight and its window has ended."""
@@ -245,6 +260,7 @@ class Window:
                 wait = max(wait, min(_BARE_FIRST, 2.0 ** min(self._refusals - 2, 8)))
             self._began_at = self._clock.serial
             self._last_reset = None
+        self.past = self.spent() or self.past
         if self._reset is not None:
             self._recount(now)
         self._reset = reset
@@ -272,8 +288,9 @@ class Window:
         elif here is not None and reset < here and ticket.mark <= self._told_at:
             return self._elsewhere(ticket)  # of an earlier window, of which no other answer was seen
         elif here is not None and reset > here:  # the server is in its next window already
+            self._ended -= ticket.count
             self._begin(now, fresh=False)
-            self._base -= ticket.count  # this one is in no more flight, but counted there
+            self._ended += ticket.count  # this one is counted there
         self._reset = reset
         self._told_at = self._clock.serial
         if reset - now - self._clock.offset >= _SHORT:
@@ -322,11 +339,12 @@ class Window:
 
     def _begin(self, now: float, *, fresh: bool) -> None:
         """A new window: what is in flight, and what is unsure since the last one began, may be counted in it."""
+        self.past = self.spent() or self.past
         if self._reset is not None:
             self._last_reset = self._reset
             self._recount(now)
         self._reset = self._blocked_until = None
-        self._least = _PLENTY
+        self._least, self._recalled = _PLENTY, 0
         self._fresh, self._probed = fresh, self.taken
         self._began_at = self._clock.serial
         self._others = False

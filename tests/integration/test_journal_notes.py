@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from xmediameta import RateLimitWaitTooLong, Sandbox
+from xmediameta import BearerToken, RateLimitWaitTooLong, Sandbox
 from xmediameta.journal import EventRecord, Journal, TaskRecord
+from xmediameta.report import read_events
 
 from .clients import alt, client_of, outcomes_of, updates
 
@@ -44,14 +48,41 @@ async def test_a_wait_is_noted_while_it_lasts(tmp_path: Path) -> None:
         assert client._sender is not None
         assert not client._sender.hooks.wait
     events, rows = await kept(path)
-    assert [event.kind for event in events] == ["begun", "wait", "ended"]
-    assert [event.kind for event in seen] in (["begun"], ["begun", "wait"])
-    wait = events[1]
+    held_up = [event for event in events if event.kind != "window"]
+    assert [event.kind for event in held_up] == ["begun", "wait", "ended"]
+    assert [event.kind for event in seen if event.kind != "window"] in (["begun"], ["begun", "wait"])
+    wait = held_up[1]
     assert (wait.account, told(wait)["window"]) == ("shop", "user-15min")
     length = datetime.fromisoformat(told(wait)["until"]) - datetime.fromisoformat(wait.at)
     assert 0 < length.total_seconds() < 905
-    assert told(events[2]) == {"sitting": told(events[0])["sitting"], "requests": 7, "retries": 0}
+    assert told(held_up[2]) == {"sitting": told(held_up[0])["sitting"], "requests": 7, "retries": 0}
     assert {row.state for row in rows} == {"applied"}
+
+
+async def test_what_was_spent_of_each_window_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch, loop = time.time(), asyncio.get_running_loop()
+    monkeypatch.setattr("xmediameta.client.time", SimpleNamespace(time=lambda: epoch + loop.time()))
+    path = tmp_path / "journal.db"
+    auth = {"shop": BearerToken("one", app="mine"), "news": BearerToken("two", app="mine")}
+    async with Sandbox(limit=3, apps={"one": "mine", "two": "mine"}) as sandbox:
+        for most in (4, 7):  # the second sitting begins in a window of which one request is spent
+            async with client_of(sandbox, auth) as client:
+                given = updates(7, account="shop")
+                await outcomes_of(client, given, journal=path, run="nightly", max_requests=most)
+            async with client_of(sandbox, auth) as client:
+                await client.create("99", alt(), account="news")  # of the app's window, but none of the run's
+    events, _ = await kept(path)
+    windows = [(event.account, told(event)) for event in events if event.kind == "window"]
+    of_the_app = [one for owner, one in windows if owner == "mine"]
+    assert {one["window"] for one in of_the_app} == {"app-24hour"}
+    assert [(one["sent"], one["used"]) for one in of_the_app] == [(4, 4), (3, 8)]
+    noted = read_events(events)
+    assert [(use.sent, use.others, use.limit) for use in noted.windows if use.account == "shop"] == [
+        (3, 0, 3), (3, 0, 3), (1, 0, 3),
+    ]  # fmt: skip
+    assert [(use.sent, use.others) for use in noted.windows if use.account == "mine"] == [(7, 1)]
+    first, second, third = (use for use in noted.windows if use.account == "shop")
+    assert first.opened < first.closed <= second.opened < second.closed <= third.opened < third.closed
 
 
 async def test_a_stop_is_noted_with_what_to_do(tmp_path: Path) -> None:
@@ -61,9 +92,10 @@ async def test_a_stop_is_noted_with_what_to_do(tmp_path: Path) -> None:
         given = [*updates(2, account="shop"), *updates(2, first=11, account="news")]
         await outcomes_of(client, given, journal=path, run="nightly")
     events, _ = await kept(path)
-    assert [event.kind for event in events] == ["begun", "stop", "ended"]
-    stop = told(events[1])
-    assert (events[1].account, stop["reason"], stop["all_of_its_app"]) == ("shop", "Unauthorized", False)
+    begun, stopped, *_ = events
+    assert (begun.kind, stopped.kind, events[-1].kind) == ("begun", "stop", "ended")
+    stop = told(stopped)
+    assert (stopped.account, stop["reason"], stop["all_of_its_app"]) == ("shop", "Unauthorized", False)
     assert "log in" in stop["action"].lower() or "token" in stop["action"].lower()
 
 

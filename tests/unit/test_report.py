@@ -304,7 +304,7 @@ def test_events_of_the_journal_become_windows_and_waits():
         "closed": iso(T0 + 900),
         "limit": 500,
         "sent": 498,
-        "others": 2,
+        "used": 500,
     }
     events = [
         an_event("window", json.dumps(window)),
@@ -405,7 +405,7 @@ def test_windows_and_waits_as_recorded():
     assert "Accounts waiting for a window, on average" in seen.texts("h3")
     assert "limit 500" in seen.texts("text")
     assert "98 %" in seen.texts("td")
-    assert "As the client saw them while it sent." in seen.texts("p")
+    assert "As the client saw them while it sent; of one that is still open, all that is used of it." in seen.texts("p")
     # 400 windows are too many bars: each is the mean of three.
     assert any("each bar the mean of 3 windows" in text for text in seen.texts("title"))
     assert len([text for text in seen.texts("text") if "(mean of 3): 490 sent" in text]) == 133

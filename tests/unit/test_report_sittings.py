@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from xmediameta.journal import EventRecord
-from xmediameta.report import Noted, read_events
-from xmediameta.report.quota import Wait
+from xmediameta.memory import KeptWindow
+from xmediameta.report import Noted, read_events, with_open_windows
+from xmediameta.report.quota import Wait, WindowUse
 from xmediameta.report.sittings import Sitting, Stop
 from xmediameta.report.timeline import Bins, intervals
 
@@ -64,6 +65,50 @@ def test_a_wait_that_is_noted_again_is_one():
     assert lengths(noted) == [("shop", 5, 930), ("news", 5, 900)] or lengths(noted) == [
         ("news", 5, 900), ("shop", 5, 930),
     ]  # fmt: skip
+
+
+def test_a_window_that_two_sittings_share_is_one():
+    def window(opened: float, closed: float, sent: int, used: int, account: str = "shop") -> EventRecord:
+        ends = {"opened": iso(T0 + opened), "closed": iso(T0 + closed)}
+        return event(closed, "window", account, window="user-15min", **ends, limit=500, sent=sent, used=used)
+
+    noted = read_events(
+        [
+            begun(0), window(-890, 10, 500, 500), window(10, 910, 100, 120), ended(300, 600), begun(400),
+            window(11, 911, 300, 450), window(700, 1600, 7, 7), window(0, 900, 4, 3, "news"),
+        ]
+    )  # fmt: skip
+    told = [(use.account, use.opened - T0, use.closed - T0, use.sent, use.others) for use in noted.windows]
+    assert told == [
+        ("shop", 0, 10, 500, 0),  # opened no earlier than the run was begun
+        ("shop", 10, 910, 400, 50),
+        ("shop", 910, 1600, 7, 0),
+        ("news", 0, 900, 4, 0),
+    ] or told == [
+        ("news", 0, 900, 4, 0), ("shop", 0, 10, 500, 0), ("shop", 10, 910, 400, 50), ("shop", 910, 1600, 7, 0),
+    ]  # fmt: skip
+
+
+def test_a_window_that_nobody_has_noted_yet_is_told_as_it_was_kept():
+    def kept(opens_at: float, remaining: int, *, told: bool = True, kept_at: float = 30) -> KeptWindow:
+        return KeptWindow(
+            name="user-15min", limit=500, remaining=remaining, opens_at=T0 + opens_at, kept_at=T0 + kept_at, told=told,
+            closed=False,
+        )  # fmt: skip
+
+    first = WindowUse(account="a", name="user-15min", opened=T0, closed=T0 + 900, limit=500, sent=500)
+    noted = Noted(windows=(first,))
+    windows = {
+        "a": [kept(1801, 400)],
+        "b": [kept(901, 500)],  # nothing used
+        "c": [kept(901, 3, told=False)],
+        "d": [kept(901, 3, kept_at=-5)],  # by an earlier sitting
+    }
+    found = with_open_windows(noted, windows, T0 + 10).windows
+    assert [(use.account, use.opened - T0, use.closed - T0, use.sent) for use in found] == [
+        ("a", 0, 900, 500), ("a", 900, 1800, 100),
+    ]  # fmt: skip
+    assert with_open_windows(noted, {"a": [kept(902, 0)]}, T0).windows == (first,)  # it is the same
 
 
 def test_what_cannot_be_read_is_passed_over():

@@ -273,8 +273,7 @@ class Held:
     async def join(self, accounts: Accounts, hooks: Hooks) -> None:
         """Take over how the windows stood when the place was sent to last, and keep them from now on."""
         accounts.recall(await self.run.quota())
-        self.run.windows = accounts.remembered
-        self._noting = Noting(self.run, hooks)
+        self._noting = Noting(self.run, accounts, hooks)
 
     async def let_go(self, error: BaseException | None) -> None:
         """Let the run go.

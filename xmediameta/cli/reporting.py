@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from xmediameta.report import Gathering, Story, page, read_events
+from xmediameta.memory import owner, read_kept
+from xmediameta.report import Gathering, Story, page, read_events, with_open_windows
+from xmediameta.report.timeline import unix
 
 from .export import written
 from .looping import run_in_loop
@@ -19,6 +21,12 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
         async with stored(journal) as opened:
             record = await chosen(opened, run)
             noted = read_events(await opened.events(record), until=time.time(), requests=record.requests)
+            kept = await opened.quota(record)
+            windows = {
+                name: read_kept(kept.get(owner(name or None), "[]"))
+                for name in {one.account for one in await opened.counts(record)}
+            }
+            noted = with_open_windows(noted, windows, unix(record.started_at) or time.time())
             gathering = Gathering(record, noted, local=local(record))
             running = under_way(opened, record)
             async for row in await opened.results(record):

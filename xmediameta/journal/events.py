@@ -3,6 +3,7 @@
     kind    account   data
     begun   -         sitting, pid, host, requests (of the run so far)
     wait    waits     window, until (when that opens)
+    window  or app    window, opened, closed, limit, sent (from here), used (by all who share it)
     stop    is out    reason, message, action, all_of_its_app; without an account: why the run stopped early
     ended   -         sitting, requests, retries (of the run so far)
 

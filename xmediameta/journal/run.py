@@ -214,10 +214,14 @@ class JournalRun:
 
     def note(self, kind: str, account: str | None = None, **told: object) -> None:
         """Record that something happened (see `events`), with the next commit; it is told nobody if that fails."""
+        self.note_along(kind, account, **told)
+        if self._notes and self._next_commit is None:
+            self._promise(asyncio.get_running_loop())
+
+    def note_along(self, kind: str, account: str | None = None, **told: object) -> None:
+        """As `note`, with what is committed next, whenever that is."""
         if self._ending is None and self.failed is None:
             self._notes.append(Note(at=now_text(), kind=kind, account=account, data=data(**told)))
-            if self._next_commit is None:
-                self._promise(asyncio.get_running_loop())
 
     async def flush(self) -> None:
         """Wait until everything that was finished so far is committed, or has failed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .page import page
 from .problem import TROUBLED, Problems, read_said
-from .sittings import Noted, read_events
+from .sittings import Noted, read_events, with_open_windows
 from .standing import Standing, clock, read_stopped, standing
 from .story import Gathering, Story
 
@@ -25,4 +25,5 @@ __all__ = [
     "read_said",
     "read_stopped",
     "standing",
+    "with_open_windows",
 ]

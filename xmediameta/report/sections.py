@@ -107,7 +107,7 @@ def slowest(story: Story) -> Markup | None:
         for row, seconds in story.slowest
     ]
     columns = ("#Requests", *(("#Time",) if timed else ()), "Row", "Media id", "Ref", "Outcome")
-    told = f"{counted(story.retried, 'row')} took more than one request."
+    told = f"{counted(story.retried, 'row') if story.retried else 'No row'} took more than one request."
     return section("Slowest", tag("p", told, class_="note"), table("The slowest rows", columns, rows))
 
 

@@ -2,25 +2,32 @@
 
 What cannot be read is passed over. A wait is noted when it begins, with the time at which its window opens; it ends
 there, or with the sitting, whichever is first. The same wait may be noted again when a later answer has moved that
-time, so those of one window that touch are one.
+time, so those of one window that touch are one. A window is noted when it has ended, and by each sitting that ends
+within it. When it was opened is reckoned from its length on X: not before the window before it had ended, nor before
+the run was begun.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from xmediameta.journal import EventRecord
+from xmediameta.memory import KeptWindow
 from xmediameta.problems import as_object
 from xmediameta.text import printable
+from xmediameta.windows import NOMINAL
 
 from .quota import Wait, WindowUse
 from .timeline import unix
+
+_EARLY: Final = 1.0  # seconds by which what is kept is on the safe side (`windows`)
+_SAME: Final = 2.0  # seconds by which two tellings of one end may differ
 
 
 class Sitting(Struct, frozen=True, kw_only=True):
@@ -79,10 +86,35 @@ def read_events(events: Iterable[EventRecord], *, until: float = inf, requests: 
     reading.close(until, None, requests)
     return Noted(
         sittings=tuple(reading.sittings),
-        windows=tuple(reading.windows),
+        windows=tuple(_whole_windows(reading.windows, reading.first)),
         waits=tuple(_joined(reading.waits)),
         stops=tuple(reading.stops),
     )
+
+
+def with_open_windows(noted: Noted, kept: Mapping[str, Iterable[KeptWindow]], since: float) -> Noted:
+    """What was noted, and the windows of which a sitting that goes on, or was killed, has noted nothing.
+
+    Args:
+        kept: the windows of accounts as they stood last; all that is used of them counts as sent.
+        since: when the run was worked on last (Unix seconds); what was kept before is of no account.
+    """
+    known = {(use.account, use.name): use.closed for use in noted.windows}  # the last one of each
+    found = [
+        WindowUse(
+            account=account,
+            name=one.name,
+            opened=max(one.opens_at - _EARLY - NOMINAL[one.name], since),
+            closed=one.opens_at - _EARLY,
+            limit=one.limit,
+            sent=one.limit - one.remaining,
+        )
+        for account, windows in kept.items()
+        for one in windows
+        if one.told and one.limit > one.remaining and one.kept_at >= since and one.opens_at - _EARLY > since
+        if one.opens_at - _EARLY > known.get((account, one.name), -inf) + _SAME
+    ]
+    return msgspec.structs.replace(noted, windows=(*noted.windows, *found))
 
 
 class _Reading:
@@ -91,6 +123,7 @@ class _Reading:
         self.windows: list[WindowUse] = []
         self.waits: list[Wait] = []
         self.stops: list[Stop] = []
+        self.first = -inf  # when the first sitting that is known began
         self._began: float | None = None
         self._who = self._stopped = ""
         self._requests = 0  # of the run when the present sitting began
@@ -102,6 +135,7 @@ class _Reading:
                 requests = _whole(told.get("requests"))
                 self.close(at, None, requests)
                 self._began, self._requests = at, requests or 0
+                self.first = at if self.first == -inf else self.first
                 host = printable(_text(told.get("host")) or "an unknown machine", 100)
                 self._who = f"process {_whole(told.get('pid'))} on {host}"
             case "ended":
@@ -150,7 +184,7 @@ class _Reading:
                     closed=closed,
                     limit=limit,
                     sent=sent,
-                    others=_whole(told.get("others")) or 0,
+                    others=max((_whole(told.get("used")) or 0) - sent, 0),
                 )
             )
 
@@ -164,6 +198,20 @@ def _joined(waits: Iterable[Wait]) -> list[Wait]:
         else:
             found.append(wait)
     return sorted((wait for found in groups.values() for wait in found), key=lambda wait: (wait.began, wait.account))
+
+
+def _whole_windows(windows: Iterable[WindowUse], first: float) -> list[WindowUse]:
+    found: dict[tuple[str, str], list[WindowUse]] = defaultdict(list)
+    for use in sorted(windows, key=lambda use: use.closed):
+        before = found[use.account, use.name]
+        if before and use.closed - before[-1].closed <= _SAME:
+            used = max(one.sent + one.others for one in (before[-1], use))
+            sent = before[-1].sent + use.sent
+            before[-1] = msgspec.structs.replace(before[-1], sent=sent, others=max(used - sent, 0))
+            continue
+        opened = max(use.opened, before[-1].closed if before else first)
+        before.append(use if opened >= use.closed else msgspec.structs.replace(use, opened=opened))
+    return [use for uses in found.values() for use in uses]
 
 
 def _json(text: str | None) -> Any:

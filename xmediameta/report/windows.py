@@ -33,14 +33,17 @@ def windows(story: Story, charts: Charts) -> Markup | None:
     groups: dict[tuple[str, str], list[WindowUse]] = defaultdict(list)
     for use in story.windows:
         groups[use.account, use.name].append(use)
-    ordered = sorted(groups.items(), key=lambda item: -sum(use.sent for use in item[1]))
+    # The shortest windows first, which are those that are waited for.
+    ordered = sorted(groups.items(), key=lambda item: (item[0][1] != "user-15min", -sum(use.sent for use in item[1])))
     if not ordered:
         return None
     parts: list[Content] = [_provenance(story)]
+    others = 0
     for (account, name), uses in ordered[:_MOST_CHARTS]:
         if len(uses) > 1 or uses[0].sent + uses[0].others >= _WORTH * (uses[0].limit or 0):
             parts += [tag("h3", _title(account, name)), _chart(uses, charts, _title(account, name))]
-    if any(use.others for use in story.windows):
+            others += sum(use.others for use in uses)
+    if others:
         keys = [tag("li", tag("span", class_=f"key {kind}"), kind) for kind in ("sent", "others")]
         parts.append(tag("ul", *keys, class_="legend"))
     parts.append(_table([(account, name, uses) for (account, name), uses in ordered[:_MOST_ROWS]]))
@@ -122,7 +125,7 @@ def _table(groups: Sequence[tuple[str, str, Sequence[WindowUse]]]) -> Markup:
 
 def _provenance(story: Story) -> Markup:
     if story.windows_recorded:
-        told = "As the client saw them while it sent."
+        told = "As the client saw them while it sent; of one that is still open, all that is used of it."
     else:
         told = (
             "Counted afterwards, in stretches of 15 minutes from when rows ended, against the documented limit: a "
