@@ -53,7 +53,8 @@ class Problem(Struct, frozen=True, gc=False, kw_only=True, repr_omit_defaults=Tr
         if self.detail and self.detail != self.title:
             parts.append(self.detail)
         parts.extend(message for message in _messages(self.extensions.get("errors")) if message not in parts)
-        return printable(": ".join(part for part in parts if part))
+        *before, last = [part for part in parts if part] or [""]
+        return printable(": ".join([*(part.rstrip(". ") or part for part in before), last]))
 
 
 def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Problem:  # noqa: ARG001

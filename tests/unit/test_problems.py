@@ -153,3 +153,11 @@ def test_views() -> None:
     assert (as_object({"a": 1}), as_object([1]), as_object(None)) == ({"a": 1}, {}, {})
     assert (as_list([1]), as_list({"a": 1}), as_list("ab")) == ([1], [], [])
     assert (phrase(404), phrase(520), phrase(0)) == ("Not Found", "", "")
+
+
+def test_a_sentence_that_is_followed_by_more_ends_without_a_full_stop() -> None:
+    more = {"errors": [{"message": "$.id: is not valid"}]}
+    problem = Problem(title="Invalid Request", detail="One parameter was invalid.", extensions=more)
+    assert problem.said() == "Invalid Request: One parameter was invalid: $.id: is not valid"
+    assert Problem(title="Not Found.", detail="No such media.").said() == "Not Found: No such media."
+    assert Problem(title="...", detail="x").said() == "...: x"
