@@ -604,7 +604,8 @@ def test_the_queries_of_the_schema_work(desk: Desk) -> None:
     found = [desk.store._file.db.execute(query).fetchall() for query in queries]
     assert found[0] == [("updates.csv", "applied", 1), ("updates.csv", "failed", 1)]
     assert found[1] == [(None, "2", "", "MediaNotFound", 404, "no", None)]
-    assert [(url, name, unsure) for url, name, _, unsure in found[2]] == [(URL, "", 0)]
+    assert [(kind, account) for _, kind, account, _ in found[2]] == [("begun", None)]
+    assert [(url, name, unsure) for url, name, _, unsure in found[3]] == [(URL, "", 0)]
 
 
 def test_a_plan_of_the_database_that_uses_its_indexes(desk: Desk) -> None:

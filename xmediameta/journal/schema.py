@@ -26,6 +26,9 @@ Times are UTC, as ISO 8601 text, except `send_before` and `due` (Unix seconds). 
     SELECT source, media_id, account, error, http_status, json_extract(problem, '$.detail'), transaction_id
     FROM status WHERE run = 'updates.csv' AND state = 'failed';
 
+    -- who worked on it and when, and what held it up
+    SELECT at, kind, account, data FROM event JOIN run USING (run) WHERE name = 'updates.csv' ORDER BY event;
+
     -- what a media id was last sent, and where (`unsure` other than 0: something else may have been sent since)
     SELECT base_url, name, sent_at, unsure FROM sent JOIN account USING (account) JOIN place USING (place)
     WHERE media_id = '1146654567674912769';
