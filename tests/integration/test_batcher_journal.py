@@ -24,6 +24,7 @@ from xmediameta import (
     Sandbox,
     Update,
 )
+from xmediameta.journal import Finished
 
 from .clients import ID, alt, client_of, nothing_left, outcomes_of, settle, updates, wire
 
@@ -121,6 +122,21 @@ async def test_what_nobody_wants_any_more_is_gone(path: Path) -> None:
         assert await rows(path) == {}
         assert sandbox.counts.requests == 1
         await nothing_left(client)
+
+
+async def test_a_row_that_is_taken_back_while_it_is_put_in_is_gone_at_the_end(path: Path) -> None:
+    async with await Journal.open(path) as journal:
+        run = await journal.queue("web", "https://api.x.com")
+        recorded: list[asyncio.Future[None]] = []
+        kept = run.add(updates(1)[0], b'{"id":"1"}')
+        kept.add_done_callback(
+            lambda done: recorded.append(run.finish(Finished(task=done.result(), state="unchanged")))
+        )
+        await run.aclose()  # the row is on its way to the journal
+        assert [one.exception() for one in recorded] == [None]
+        late = run.finish(Finished(task=kept.result(), state="applied"))
+        assert isinstance(late.exception(), JournalError)
+    assert await rows(path) == {}
 
 
 @pytest.mark.parametrize("steps", range(16))

@@ -72,4 +72,6 @@ class JournalQueue(JournalRun):
     async def _end(self, stopped: str | None) -> None:
         if self._adder is not None and not self._adder.done():
             await asyncio.wait((self._adder,))
+            # Rows that were taken back while they were put in are finished as soon as that is known.
+            await asyncio.sleep(0)
         await super()._end(stopped)

@@ -91,6 +91,7 @@ class JournalRun:
         self._committer: asyncio.Task[None] | None = None
         self._recording: asyncio.Future[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._shut = False  # nothing is recorded any more
 
     # Drawing
 
@@ -204,7 +205,7 @@ class JournalRun:
         ends when the commit does. A task that ends as `pending` is left for the next sitting.
         """
         loop = asyncio.get_running_loop()
-        if self._ending is not None:
+        if self._shut:
             refused = Lasting[None](loop)
             refused.fail(self._let_go())
             return refused
@@ -306,6 +307,7 @@ class JournalRun:
         await to_the_end(self._ending)
 
     async def _end(self, stopped: str | None) -> None:
+        self._shut = True
         try:
             if self._fetches:
                 await asyncio.wait(self._fetches)
