@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -26,12 +27,10 @@ _ONE: Final = (
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11)"
 )
 _INVALID: Final = "INSERT INTO outcome (task, state, error, problem) VALUES (?, 'invalid', 'InvalidUpdate', ?)"
-# JSON has no bytes: the digests are one blob.
-_MANY: Final = (
-    "INSERT INTO task (task, account, media_id, ref, source, passed, send_before, body, due, digest) SELECT "  # noqa: S608
-    + ", ".join(f"json_extract(value, '$[{place}]')" for place in range(9))
-    + f", substr(?2, 1 + {DIGEST} * key, {DIGEST}) FROM json_each(?1)"
-)
+_COLUMNS: Final = (
+    "account", "media_id", "ref", "source", "passed", "digest", "send_before", "problem", "body", "due", "task",
+)  # fmt: skip
+_TOLD: Final = [name for name in _COLUMNS if name not in {"digest", "problem"}]  # JSON has no bytes
 _INT64: Final = 2**63
 
 _write: Final = msgspec.json.Encoder().encode
@@ -46,9 +45,7 @@ def write(file: JournalFile, rows: Sequence[Row]) -> None:
     """
     valid = [row for row in rows if row[7] is None]
     try:
-        if len(valid) == len(rows) and (text := _as_json(valid)) is not None:
-            file.db.execute(_MANY, (text, b"".join([row[5] for row in valid])))
-        else:
+        if not (len(valid) == len(rows) and _all_at_once(file, rows)):
             _one_by_one(file, rows)
     except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
         # Something that SQLite cannot hold: a lone surrogate in a file's name, a number beyond 64 bits.
@@ -70,21 +67,57 @@ def _one_by_one(file: JournalFile, rows: Sequence[Row]) -> None:
         db.executemany(_INVALID, [(row[10], row[7]) for row in rows if row[7] is not None])
 
 
-def _as_json(rows: Sequence[Row]) -> str | None:
-    """Rows as SQLite reads them in JSON, or None where something would not come out as it went in."""
-    told: list[Row] = []
-    for account, media_id, ref, source, passed, _, until, _, body, place, task in rows:
-        send_before, due = until, place
-        if ref is not None and type(ref) is not str and not (type(ref) is int and -_INT64 <= ref < _INT64):
-            return None
-        if due is not None:
-            # Older versions may miss the last digit of a fraction; whole seconds are exact, as integers.
-            if not (-NEVER <= due <= NEVER and due == int(due)):  # a caller may give an int, too
-                return None
-            send_before, due = None if until is None else int(until), int(due)
-        told.append((task, account, media_id, ref, source, passed, send_before, body, due))
+def _all_at_once(file: JournalFile, rows: Sequence[Row]) -> bool:
+    """Write valid rows in one statement; or none of them, where something would not come out as it went in."""
+    if not rows:
+        return True
+    columns: dict[str, Sequence[Any]] = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
+    if not _fit(columns["ref"]):
+        return False
+    for name in ("send_before", "due"):
+        whole = _whole(columns[name])
+        if whole is None:
+            return False
+        columns[name] = whole
+    # What is the same in all rows is read from JSON for none of them.
+    told = [name for name in _TOLD if name == "task" or not _all_the_same(columns[name])]
     try:
-        text = _write(told).decode()
+        text = _write(list(zip(*(columns[name] for name in told), strict=True))).decode()
     except TypeError:
+        return False
+    if "\\u0000" in text:  # older versions end a text there
+        return False
+    same = {name: columns[name][0] for name in _TOLD if name not in told}
+    values = {"rows": text, "digests": b"".join(columns["digest"]), **same}
+    file.db.execute(_many(tuple(told)), values)
+    return True
+
+
+@cache
+def _many(told: tuple[str, ...]) -> str:
+    """The statement for rows of which JSON tells so much; the rest is the same in all."""
+    values = [f"json_extract(value, '$[{told.index(name)}]')" if name in told else f":{name}" for name in _TOLD]
+    return (
+        f"INSERT INTO task ({', '.join(_TOLD)}, digest) SELECT {', '.join(values)},"  # noqa: S608
+        f" substr(:digests, 1 + {DIGEST} * key, {DIGEST}) FROM json_each(:rows)"
+    )
+
+
+def _fit(refs: Sequence[object]) -> bool:
+    """Whether SQLite makes the same of them as JSON."""
+    numbers = [ref for ref in refs if type(ref) is int]
+    kinds = set(map(type, refs)) - {str, type(None), int}
+    return not kinds and (not numbers or (min(numbers) >= -_INT64 and max(numbers) < _INT64))
+
+
+def _whole(times: Sequence[Any]) -> Sequence[Any] | None:
+    """Whole seconds as integers, or None: older versions may miss the last digit of a fraction in JSON."""
+    if _all_the_same(times):
+        return times
+    if not all(time is None or (-NEVER <= time <= NEVER and time == int(time)) for time in times):
         return None
-    return None if "\\u0000" in text else text  # older versions end a text there
+    return [None if time is None else int(time) for time in times]
+
+
+def _all_the_same(column: Sequence[Any]) -> bool:
+    return column.count(column[0]) == len(column)
