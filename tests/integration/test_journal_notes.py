@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from xmediameta import BearerToken, RateLimitWaitTooLong, Sandbox
+from xmediameta import BearerToken, CreditsDepleted, RateLimitWaitTooLong, Sandbox
 from xmediameta.journal import EventRecord, Journal, TaskRecord
 from xmediameta.report import read_events
 
@@ -51,6 +48,8 @@ async def test_a_wait_is_noted_while_it_lasts(tmp_path: Path) -> None:
     held_up = [event for event in events if event.kind != "window"]
     assert [event.kind for event in held_up] == ["begun", "wait", "ended"]
     assert [event.kind for event in seen if event.kind != "window"] in (["begun"], ["begun", "wait"])
+    windows = [told(event) for event in events if event.kind == "window" and event.account == "shop"]
+    assert sum(one["sent"] for one in windows if one["window"] == "user-15min") == 5
     wait = held_up[1]
     assert (wait.account, told(wait)["window"]) == ("shop", "user-15min")
     length = datetime.fromisoformat(told(wait)["until"]) - datetime.fromisoformat(wait.at)
@@ -59,30 +58,29 @@ async def test_a_wait_is_noted_while_it_lasts(tmp_path: Path) -> None:
     assert {row.state for row in rows} == {"applied"}
 
 
-async def test_what_was_spent_of_each_window_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    epoch, loop = time.time(), asyncio.get_running_loop()
-    monkeypatch.setattr("xmediameta.client.time", SimpleNamespace(time=lambda: epoch + loop.time()))
+@pytest.mark.looptime(False)  # windows would end while a thread works
+async def test_what_was_spent_of_each_window_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     auth = {"shop": BearerToken("one", app="mine"), "news": BearerToken("two", app="mine")}
     async with Sandbox(limit=3, apps={"one": "mine", "two": "mine"}) as sandbox:
-        for most in (4, 7):  # the second sitting begins in a window of which one request is spent
+        for most in (2, None):  # the second sitting begins in a window of which two requests are spent
             async with client_of(sandbox, auth) as client:
                 given = updates(7, account="shop")
-                await outcomes_of(client, given, journal=path, run="nightly", max_requests=most)
+                await outcomes_of(client, given, journal=path, run="nightly", max_requests=most, max_wait=0)
             async with client_of(sandbox, auth) as client:
                 await client.create("99", alt(), account="news")  # of the app's window, but none of the run's
+        assert sandbox.counts.by_status == {200: 5}
     events, _ = await kept(path)
     windows = [(event.account, told(event)) for event in events if event.kind == "window"]
-    of_the_app = [one for owner, one in windows if owner == "mine"]
-    assert {one["window"] for one in of_the_app} == {"app-24hour"}
-    assert [(one["sent"], one["used"]) for one in of_the_app] == [(4, 4), (3, 8)]
-    noted = read_events(events)
-    assert [(use.sent, use.others, use.limit) for use in noted.windows if use.account == "shop"] == [
-        (3, 0, 3), (3, 0, 3), (1, 0, 3),
+    assert [(owner, one["window"], one["sent"], one["used"]) for owner, one in windows] == [
+        ("shop", "user-15min", 2, 2), ("mine", "app-24hour", 2, 2),
+        ("shop", "user-15min", 1, 3), ("mine", "app-24hour", 1, 4),
     ]  # fmt: skip
-    assert [(use.sent, use.others) for use in noted.windows if use.account == "mine"] == [(7, 1)]
-    first, second, third = (use for use in noted.windows if use.account == "shop")
-    assert first.opened < first.closed <= second.opened < second.closed <= third.opened < third.closed
+    uses = read_events(events).windows
+    assert [(use.account, use.sent, use.others, use.limit) for use in uses] == [
+        ("shop", 3, 0, 3), ("mine", 3, 1, 50_000),
+    ]  # fmt: skip
+    assert all(use.opened < use.closed for use in uses)
 
 
 async def test_a_stop_is_noted_with_what_to_do(tmp_path: Path) -> None:
@@ -124,3 +122,19 @@ async def test_how_long_each_row_took(tmp_path: Path) -> None:
     assert second.seconds is not None
     assert second.seconds >= 0.4  # both requests, and the time between them
     assert again.seconds == first.seconds  # they shared one
+
+
+async def test_requests_of_rows_that_stay_pending_are_counted_too(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with Sandbox(latency=0.1, script={"2": ["402"]}) as sandbox, client_of(sandbox) as client:
+        _, error = await outcomes_of(client, updates(2), journal=path, run="nightly", concurrency=1)
+        assert isinstance(error, CreditsDepleted)
+        async with client.bulk(updates(9), journal=path, run="left") as run:
+            async for _ in run:
+                break
+    async with await Journal.open(path) as journal:
+        runs = {record.name: record for record in await journal.runs()}
+        events = await journal.events(runs["nightly"])
+    assert runs["nightly"].requests == 2
+    assert told(events[-1])["requests"] == 2
+    assert runs["left"].requests == sandbox.counts.requests - 2

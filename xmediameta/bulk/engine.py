@@ -303,6 +303,8 @@ class Engine:
         if self._endings.reason is None:
             self._endings.error = self._queues.none_left
         self._endings.release_all()
+        if self._held is not None:  # also what was sent for rows that stay pending
+            self._held.count(self.dispatch.requests, self.dispatch.retries)
         self.dispatch.close()
         self._queues.forget()
         if self._deadline is not None:
