@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import aiohttp
@@ -218,7 +219,13 @@ class Transport:
         """
         if self.closed:
             raise ClientClosed("the client is closed")
-        flight = self._take_off()
+        loop, timeout = self._loop, self._timeout
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a request is sent from a task of its event loop")
+        flight = self._flights[task] = _Flight(task, inf if timeout is None else loop.time() + timeout)
+        if timeout is not None and self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(self._sweep_every, self._sweep)
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
@@ -231,7 +238,7 @@ class Transport:
         except Exception as error:  # noqa: BLE001 - whatever aiohttp raises, none of it may go further
             failure = _mapped(error, flight, session)
         finally:
-            self._flights.pop(flight.task, None)
+            self._flights.pop(task, None)
         # The same care as asyncio.timeout takes: our cancellation is taken back, and one from outside wins over it.
         if flight.ended_by is not None and flight.task.uncancel() <= flight.cancelling and answer is None:
             failure = flight.ended_by
@@ -304,16 +311,6 @@ class Transport:
         if self._fresh is None:
             self._fresh = self._http(_Connector(self._flights, force_close=True), None, owner=True)
         return self._fresh
-
-    def _take_off(self) -> _Flight:
-        task = asyncio.current_task(self._loop)
-        if task is None:
-            raise RuntimeError("a request is sent from a task of its event loop")
-        flight = _Flight(task, self._loop.time() + self._timeout if self._timeout is not None else float("inf"))
-        self._flights[task] = flight
-        if self._sweep_timer is None and self._timeout is not None:
-            self._sweep_timer = self._loop.call_later(self._sweep_every, self._sweep)
-        return flight
 
     def _sweep(self) -> None:
         self._sweep_timer = None

@@ -276,6 +276,22 @@ async def test_many_credentials_are_asked_for_at_the_same_time() -> None:
         await nothing_left(client)
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_an_account_whose_credential_is_asked_for_holds_nobody_up(concurrency: int) -> None:
+    vault = Vault(ana="token-a", slow="token-s")
+    async with Sandbox() as sandbox, client_of(sandbox, vault, concurrency=concurrency) as client:
+        await client.create("99", alt("known"), account="ana")
+        vault.delay = 1_000
+        began, seconds = asyncio.get_running_loop().time(), {}
+        given = [Update(str(n + 1), alt(), "ana" if n else "slow") for n in range(6)]
+        async with client.bulk(given) as outcomes:
+            async for outcome in outcomes:
+                seconds[outcome.update.id] = asyncio.get_running_loop().time() - began
+        assert seconds.pop("1") >= 1_000
+        assert len(seconds) == 5
+        assert max(seconds.values()) < 100
+
+
 async def test_leaving_while_it_is_asked_leaves_nothing_behind() -> None:
     vault = Vault(ana="token-a")
     vault.delay = 1_000

@@ -59,11 +59,12 @@ class Dispatch:
         in_flight: on the wire now.
         dated: whether any row has a `send_before`.
         hungry: whether more input could give the workers something to do.
+        more: whether somebody else is to look for more while the last job is done.
     """
 
     __slots__ = (
         "_delayed", "_endings", "_loop", "_options", "_pause", "_queues", "_recording", "_run", "_sender", "_wall",
-        "before", "dated", "hungry", "in_flight", "requests", "retries",
+        "before", "dated", "hungry", "in_flight", "more", "requests", "retries",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +88,7 @@ class Dispatch:
         self._pause: asyncio.TimerHandle | None = None
         self.requests = self.retries = self.in_flight = self.before = 0
         self.dated = False
-        self.hungry = True
+        self.hungry = self.more = True
 
     def push(self, entry: Entry) -> None:
         """An entry of this run is at the head of its lane: put it where it belongs, or move it ahead there."""
@@ -118,6 +119,7 @@ class Dispatch:
             if account is None:
                 job = self._find(queue)
                 if job is not None:
+                    self.more = True
                     return job
                 continue
             entry = queue.next()
@@ -148,6 +150,7 @@ class Dispatch:
                 queues.set_aside().probe = entry
             else:
                 queues.turn()
+            self.more = self.in_flight + 1 < self._options.concurrency
             return self.serve(queue, queue.take(entry), ticket)
         return None
 

@@ -213,8 +213,7 @@ class Engine:
                 continue
             job = dispatch.next()
             if job is not None:
-                # Somebody else looks for more, unless this request is the last that fits.
-                if dispatch.in_flight + 1 < self._options.concurrency:
+                if dispatch.more:
                     self._crew.call_one()
                 await job
             elif dispatch.hungry and self._may_draw():
