@@ -16,33 +16,39 @@ from typing import Final
 import msgspec
 
 from .records import DIGEST
+from .schema import SURE
 
-# task, attempts, transaction_id, seconds, unsure, where its digest begins in `digests` (from 1; None: that of its row)
-Applied = tuple[int, int, str | None, float | None, int, int | None]
+Outcome = tuple[int, int, str | None, float | None]  # task, attempts, transaction_id, seconds
+# task, `sent.unsure`, where its digest begins in `digests` (from 1; None: that of its row)
+Unsure = tuple[int, int, int | None]
 
 _VIEW: Final = (
-    "CREATE TEMP VIEW IF NOT EXISTS told (at, rows, digests, windows, requests, retries, run, newest)"
-    " AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    "CREATE TEMP VIEW IF NOT EXISTS told (at, outcomes, sure, unsure, digests, windows, requests, retries, run, newest)"
+    " AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 )
+# Of a media id with several rows in one commit, the one that is sure is the last.
 _TRIGGER: Final = f"""
     CREATE TEMP TRIGGER IF NOT EXISTS tell INSTEAD OF INSERT ON told BEGIN
         SELECT RAISE(ABORT, 'another run has begun') WHERE (SELECT max(sitting) FROM run) <> NEW.newest;
         INSERT OR REPLACE INTO outcome (task, state, settled_at, attempts, transaction_id, seconds)
             SELECT json_extract(value, '$[0]'), 'applied', NEW.at, json_extract(value, '$[1]'),
                 json_extract(value, '$[2]'), json_extract(value, '$[3]')
-            FROM json_each(NEW.rows);
+            FROM json_each(NEW.outcomes);
         INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure)
             SELECT account, media_id,
-                coalesce(substr(NEW.digests, json_extract(value, '$[5]'), {DIGEST}), digest),
-                NEW.at, json_extract(value, '$[4]')
-            FROM json_each(NEW.rows) CROSS JOIN task ON task.task = json_extract(value, '$[0]');
+                coalesce(substr(NEW.digests, json_extract(value, '$[2]'), {DIGEST}), digest),
+                NEW.at, json_extract(value, '$[1]')
+            FROM json_each(NEW.unsure) CROSS JOIN task ON task.task = json_extract(value, '$[0]');
+        INSERT OR REPLACE INTO sent (account, media_id, digest, sent_at, unsure)
+            SELECT account, media_id, digest, NEW.at, {SURE}
+            FROM json_each(NEW.sure) CROSS JOIN task ON task.task = value;
         INSERT INTO quota (place, owner, windows)
             SELECT (SELECT place FROM run WHERE run = NEW.run), key, value FROM json_each(NEW.windows) WHERE true
             ON CONFLICT DO UPDATE SET windows = excluded.windows;
         UPDATE run SET requests = NEW.requests, retries = NEW.retries WHERE run = NEW.run;
     END
 """  # noqa: S608
-_TELL: Final = "INSERT INTO told VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_TELL: Final = "INSERT INTO told VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _write: Final = msgspec.json.Encoder().encode
 
@@ -57,7 +63,9 @@ def tell(
     db: sqlite3.Connection,
     run: int,
     when: str,
-    rows: Sequence[Applied],
+    outcomes: Sequence[Outcome],
+    sure: Sequence[int],
+    unsure: Sequence[Unsure],
     digests: bytes | bytearray,
     windows: Mapping[str, str],
     spent: tuple[int, int],
@@ -66,8 +74,10 @@ def tell(
     """Record what was applied, and what goes with it.
 
     Args:
-        rows: in the order in which they ended.
-        digests: of what was sent in the place of some of them.
+        outcomes: in the order in which they ended.
+        sure: those of them whose media was sent what is in their row, and nothing else since.
+        unsure: the others, in that order.
+        digests: of what was sent in the place of some of these.
         windows: how they stand, as JSON by owner.
         spent: requests and retries of the run so far.
         newest: the sitting that was the newest of all when rivals were looked for.
@@ -75,4 +85,5 @@ def tell(
     Raises:
         sqlite3.IntegrityError: another run has begun since; nothing is recorded.
     """
-    db.execute(_TELL, (when, _write(rows).decode(), digests, _write(windows).decode(), *spent, run, newest))
+    lists = (_write(rows).decode() for rows in (outcomes, sure, unsure))
+    db.execute(_TELL, (when, *lists, digests, _write(windows).decode(), *spent, run, newest))

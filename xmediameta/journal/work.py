@@ -10,11 +10,11 @@ one media id at the same time, nothing is sure (`rivals`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from . import events
-from .applied import Applied, prepare, tell
+from .applied import Outcome, Unsure, prepare, tell
 from .drawing import Drawing
 from .events import Note
 from .file import JournalFile, now_text
@@ -102,23 +102,20 @@ class Work:
         """
         when, run, rivals = now_text(), self._record.run, self._rivals
         ends = self._sorted(batch, when)
+        beside = ends.digests, windows, (requests, retries)
         if not (ends.more or notes or rivals.shared):
             try:
-                tell(self._file.db, run, when, ends.rows, ends.digests, windows, (requests, retries), rivals.newest)
+                tell(self._file.db, run, when, ends.outcomes, ends.sure, ends.unsure, *beside, rivals.newest)
             except sqlite3.IntegrityError:
                 pass  # to be looked at first
             else:
                 return
         with self._file.transaction() as db:
-            shared, sure, rows = rivals.look(), ends.sure, ends.rows
+            shared = rivals.look()
             if shared:
-                sure = [mark for mark in sure if mark[1:3] not in shared]
-                rows = [
-                    (*row[:4], DOUBTFUL, row[5]) if self._key(task) in shared else row
-                    for task, row in zip(ends.applied, rows, strict=True)
-                ]
-            tell(db, run, when, rows, ends.digests, windows, (requests, retries), rivals.newest)
-            told = (_FINISH, ends.others), (_FOLLOW, ends.leading), (MARK, sure), (_DOUBT, ends.doubtful)
+                self._doubt(ends, shared)
+            tell(db, run, when, ends.outcomes, ends.sure, ends.unsure, *beside, rivals.newest)
+            told = (_FINISH, ends.others), (_FOLLOW, ends.leading), (MARK, ends.marks), (_DOUBT, ends.doubtful)
             for statement, changes in told:
                 if changes:
                     db.executemany(statement, changes)
@@ -163,13 +160,12 @@ class Work:
                 ends.leading.append((number,))
             alone = not self._out or self._back(self._key(task))
             if f.state == "applied":
-                place = None
-                if task.digest is not None:
-                    place = len(ends.digests) + 1
-                    ends.digests += task.digest
                 ends.applied.append(task)
-                unsure = SURE if alone else sitting
-                ends.rows.append((number, f.attempts, f.transaction_id, f.seconds, unsure, place))
+                ends.outcomes.append((number, f.attempts, f.transaction_id, f.seconds))
+                if alone and task.digest is None:
+                    ends.sure.append(number)
+                else:
+                    ends.unsure.append((number, SURE if alone else sitting, ends.place(task.digest)))
                 if ends.doubtful:
                     ends.doubtful.discard(self._key(task))  # a success settles what was unsure before
                 continue
@@ -179,8 +175,17 @@ class Work:
             if f.maybe_applied:
                 ends.doubtful.add(self._key(task))
             elif alone:
-                ends.sure.append((SURE, *self._key(task), sitting))
+                ends.marks.append((SURE, *self._key(task), sitting))
         return ends
+
+    def _doubt(self, ends: _Ends, shared: Collection[_Key]) -> None:
+        """Of media ids that are shared with rivals nothing is sure."""
+        base = first(self._record.load)
+        theirs = {base + task.seq for task in ends.applied if self._key(task) in shared}
+        unsure = [(task, DOUBTFUL if task in theirs else unsure, place) for task, unsure, place in ends.unsure]
+        ends.unsure = unsure + [(task, DOUBTFUL, None) for task in ends.sure if task in theirs]
+        ends.sure = [task for task in ends.sure if task not in theirs]
+        ends.marks = [mark for mark in ends.marks if mark[1:3] not in shared]
 
     def _key(self, task: Drawn) -> _Key:
         return self._accounts[task.update.account or ""], task.update.id
@@ -212,26 +217,34 @@ class _Ends:
     """How the tasks of a batch ended, as it is written.
 
     Attributes:
-        applied, rows: the tasks that were, and what is told of each.
-        digests: of what was sent in the place of some.
+        applied: those that were; `outcomes`, `sure`, `unsure` and `digests` tell of them (see `tell`).
         others: outcomes of the rest.
         leading: those whose outcome others share.
-        sure: marks that are taken away.
+        marks: that are taken away.
         doubtful: media that may have been sent something.
     """
 
-    __slots__ = ("applied", "digests", "doubtful", "leading", "others", "rows", "sure")
+    __slots__ = ("applied", "digests", "doubtful", "leading", "marks", "others", "outcomes", "sure", "unsure")
 
     def __init__(self) -> None:
         self.applied: list[Drawn] = []
-        self.rows: list[Applied] = []
+        self.outcomes: list[Outcome] = []
+        self.sure: list[int] = []
+        self.unsure: list[Unsure] = []
         self.digests = bytearray()
         self.others: list[tuple[Any, ...]] = []
         self.leading: list[tuple[int]] = []
-        self.sure: list[tuple[Any, ...]] = []
+        self.marks: list[tuple[Any, ...]] = []
         self.doubtful: set[_Key] = set()
 
     @property
     def more(self) -> bool:
         """Whether there is more to write than what was applied."""
-        return bool(self.others or self.leading or self.sure or self.doubtful)
+        return bool(self.others or self.leading or self.marks or self.doubtful)
+
+    def place(self, digest: bytes | None) -> int | None:
+        """Where a digest begins, among `digests` from now on."""
+        if digest is None:
+            return None
+        self.digests += digest
+        return len(self.digests) - len(digest) + 1
