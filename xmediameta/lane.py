@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import aiohttp
@@ -130,6 +131,16 @@ class Lane:
         while self._idle:
             self._idle.pop().release()
 
+    def give_back(self) -> None:
+        """Give back to the connector what was not used since the last time."""
+        for connection in self._idle[: self._unused]:
+            connection.release()
+        del self._idle[: self._unused]
+        self._unused = len(self._idle)
+        self._timer = None
+        if self._idle:
+            self._look_later()
+
     def _at_hand(self) -> Connection | None:
         """The connection that was used last, if one is still good."""
         idle = self._idle
@@ -149,24 +160,14 @@ class Lane:
             connection.protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         return connection
 
-    def _give_back(self) -> None:
-        """What was not used since the last look goes back to the connector."""
-        for connection in self._idle[: self._unused]:
-            connection.release()
-        del self._idle[: self._unused]
-        self._unused = len(self._idle)
-        self._timer = None
-        if self._idle:
-            self._look_later()
-
     def _look_later(self) -> None:
         # The timer is not to keep a client alive that nobody closes.
-        self._timer = self._loop.call_later(_UNUSED, _look, weakref.ref(self))
+        self._timer = self._loop.call_later(_UNUSED, _call, weakref.WeakMethod(self.give_back))
 
 
-def _look(lane: weakref.ref[Lane]) -> None:
-    if (alive := lane()) is not None:
-        alive._give_back()  # noqa: SLF001
+def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
+    if (alive := method()) is not None:
+        alive()
 
 
 def signed(headers: CIMultiDict[str], authorization: Secret) -> CIMultiDict[str]:

@@ -100,12 +100,12 @@ async def test_what_is_not_used_goes_back_to_the_connector(monkeypatch: pytest.M
         assert lane is not None
         await sending.post(session, BODY)
         assert len(lane._idle) == 1
-        lane._give_back()
+        lane.give_back()
         assert len(lane._idle) == 1, "it was used since the last look"
         await sending.post(session, BODY)
-        lane._give_back()
+        lane.give_back()
         assert len(lane._idle) == 1
-        lane._give_back()
+        lane.give_back()
         assert not lane._idle
         assert taken(sending) == 0
         await sending.post(session, BODY)
