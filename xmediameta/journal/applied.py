@@ -44,7 +44,7 @@ _TRIGGER: Final = f"""
             FROM json_each(NEW.sure) CROSS JOIN task ON task.task = value;
         INSERT INTO quota (place, owner, windows)
             SELECT (SELECT place FROM run WHERE run = NEW.run), key, value FROM json_each(NEW.windows) WHERE true
-            ON CONFLICT DO UPDATE SET windows = excluded.windows;
+            ON CONFLICT (place, owner) DO UPDATE SET windows = excluded.windows;
         UPDATE run SET requests = NEW.requests, retries = NEW.retries WHERE run = NEW.run;
     END
 """  # noqa: S608

@@ -107,7 +107,8 @@ class Growing(Work):
             number = int(self._file.one("SELECT account FROM account WHERE place = ? AND name = ?", place, name))
             self._accounts[name] = number
         db.execute(
-            "INSERT INTO portion (load, account, total) VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET total = total + 1",
+            "INSERT INTO portion (load, account, total) VALUES (?, ?, 1)"
+            " ON CONFLICT (load, account) DO UPDATE SET total = total + 1",
             (load, number),
         )
         return number

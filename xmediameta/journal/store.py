@@ -91,7 +91,7 @@ class Store:
         """Note that this process holds a run, which may not be there yet."""
         with self._file.transaction() as db:
             db.execute(
-                "INSERT INTO holder (name, pid, host, since) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                "INSERT INTO holder (name, pid, host, since) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
                 " SET pid = excluded.pid, host = excluded.host, since = excluded.since",
                 (name, os.getpid(), socket.gethostname(), now_text()),
             )
