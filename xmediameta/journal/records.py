@@ -14,10 +14,14 @@ State = Literal["pending", "applied", "unchanged", "failed", "expired", "invalid
 STATES: tuple[State, ...] = ("pending", "applied", "unchanged", "failed", "expired", "invalid")
 DIGEST = 16  # bytes
 
+_nothing = hashlib.blake2b(digest_size=DIGEST)
+
 
 def digest(body: bytes) -> bytes:
     """What stands for a request in the journal's memory."""
-    return hashlib.blake2b(body, digest_size=DIGEST).digest()
+    hashed = _nothing.copy()  # takes half as long as to begin one
+    hashed.update(body)
+    return hashed.digest()
 
 
 class Incoming(Struct, frozen=True, gc=False, kw_only=True):
