@@ -75,10 +75,10 @@ def report(words: list[str], *, rounds: int, concurrency: int, stretch: float, q
 def show(found: Report) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     print(f"{found.date}, {found.machine}, {versions}; {found.concurrency} at a time, {found.rounds} rounds")
-    print(f"{'':24}{'loop':9}{'ratio':>7}{'least':>7}{'most':>7}{'CPU us':>9}{'a second':>10}")
+    print(f"{'':28}{'loop':9}{'ratio':>7}{'least':>7}{'most':>7}{'CPU us':>9}{'a second':>10}")
     for line in found.requests:
         print(
-            f"{line.name:24}{line.loop:9}{line.ratio:7.2f}{line.least:7.2f}{line.most:7.2f}{line.cpu:9.0f}"
+            f"{line.name:28}{line.loop:9}{line.ratio:7.2f}{line.least:7.2f}{line.most:7.2f}{line.cpu:9.0f}"
             f"{line.per_second:10,.0f}"
         )
     c, q = found.codecs, found.quota

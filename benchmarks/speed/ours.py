@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +46,28 @@ async def bulk_deadline(job: Job) -> None:
     await bulk(job, 30.0)
 
 
+@contextmanager
+def _plain_http() -> Generator[None]:
+    """Through `ClientSession`, as with a version of aiohttp that the fast lane was not tested with."""
+    os.environ["XMEDIAMETA_PLAIN_HTTP"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["XMEDIAMETA_PLAIN_HTTP"]
+
+
+async def create_plain(job: Job) -> None:
+    """`create` with a deadline, without the fast lane."""
+    with _plain_http():
+        await create(job, 30.0)
+
+
+async def bulk_plain(job: Job) -> None:
+    """`bulk` with a deadline, without the fast lane."""
+    with _plain_http():
+        await bulk(job, 30.0)
+
+
 async def bulk_journal(job: Job) -> None:
     """`client.bulk` with a journal, loading included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -60,6 +85,8 @@ VARIANTS: Final = {
     "create, 30 s": create_deadline,
     "bulk": bulk,
     "bulk, 30 s": bulk_deadline,
+    "create, 30 s, ClientSession": create_plain,
+    "bulk, 30 s, ClientSession": bulk_plain,
     "bulk with journal": bulk_journal,
     "batcher": batcher,
 }
