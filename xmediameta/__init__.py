@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .batcher import Batcher as Batcher
     from .bulk import BulkRun as BulkRun
     from .client import Client as Client
-    from .client import Quota as Quota
     from .credentials import BearerToken as BearerToken
     from .credentials import Credential as Credential
     from .credentials import RequestSigner as RequestSigner
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from .outcomes import Outcome as Outcome
     from .outcomes import Unchanged as Unchanged
     from .problems import Problem as Problem
+    from .quota import Quota as Quota
     from .reckon import AccountEstimate as AccountEstimate
     from .reckon import Estimate as Estimate
     from .reckon import estimate as estimate
@@ -108,7 +108,7 @@ _HOMES = {
     "attempts": "RetryPolicy retry_if_verdict wait_for_verdict",
     "batcher": "Batcher",
     "bulk": "BulkRun",
-    "client": "Client Quota",
+    "client": "Client",
     "credentials": "BearerToken Credential RequestSigner TokenStore",
     "errors": (
         "AccountForbidden AccountSuspended AuthError BatcherClosed BatcherFull BudgetReached ClientClosed "
@@ -129,6 +129,7 @@ _HOMES = {
     "models": "Metadata Update",
     "outcomes": "Applied Failed NotSent Outcome Unchanged",
     "problems": "Problem",
+    "quota": "Quota",
     "sandbox": "Sandbox",
     "sender": "Stats",
     "journal": "Journal",

@@ -7,12 +7,9 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
-
-from msgspec import Struct
 
 from .accounts import Accounts, Auth, AuthCallable
 from .address import checked_base_url
@@ -28,9 +25,9 @@ from .gate import Pace, Wait
 from .hooks import Attempt, HookOptions, Hooks, Retrying, Stopped, tell
 from .journal import Journal, JournalRun
 from .ledger import NO_LIMITS, Limits
-from .limits import WindowName
-from .models import Metadata, Update, utc
+from .models import Metadata, Update
 from .outcomes import Applied, Outcome
+from .quota import Quota, quotas
 from .sender import Sender, Stats
 from .settings import X_API, ClientOptions, check_listeners, check_options, checked_auth
 from .text import printable
@@ -40,27 +37,6 @@ from .wire import encode
 _DOCUMENTED: Final = Limits()
 
 log: Final = logging.getLogger("xmediameta")
-
-
-class Quota(Struct, frozen=True, kw_only=True):
-    """One window of one account, as `client.quota` shows it.
-
-    Attributes:
-        account: its name, or None.
-        window: `"user-15min"`, `"user-24hour"` or `"app-24hour"`.
-        limit, remaining: requests; before the first answer as `limits=` assumes, None where it assumes nothing.
-        reset_at: when it opens again, aware (UTC), or None.
-        waiting: whether calls wait for it now.
-        in_flight: requests sent and not yet answered.
-    """
-
-    account: str | None
-    window: WindowName
-    limit: int | None
-    remaining: int | None
-    reset_at: datetime | None
-    waiting: bool
-    in_flight: int
 
 
 class Client:
@@ -319,21 +295,7 @@ class Client:
         sender = self._sender
         if sender is None:
             return ()
-        now = sender.loop.time()
-        wall = time.time() - now
-        return tuple(
-            Quota(
-                account=account.name,
-                window=window.name,
-                limit=window.limit,
-                remaining=window.remaining,
-                reset_at=None if window.opens_in is None else utc(wall + now + window.opens_in),
-                waiting=window.name == account.gate.waiting_for and not account.gate.idle,
-                in_flight=window.in_flight,
-            )
-            for account in sender.accounts.known()
-            for window in account.gate.ledger.status(now)
-        )
+        return quotas(sender.accounts.known(), sender.loop.time(), time.time())
 
     @property
     def stats(self) -> Stats:
