@@ -1,4 +1,4 @@
-"""What a commit asks of SQLite, and what it leaves in the tables."""
+"""What a piece of a load, a draw and a commit ask of SQLite, and what they leave in the tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.journal_desk import START, Desk, row
+from tests.unit.journal_desk import START, URL, Desk, row
 from xmediameta.journal import Drawn, Finished, digest
+from xmediameta.journal.loading import Loading
 
 
 @pytest.fixture
@@ -53,6 +54,32 @@ def asked(desk: Desk) -> Iterator[list[str]]:
 
 def well(task: Drawn) -> Finished:
     return Finished(task=task, state="applied", attempts=2, transaction_id=f"t{task.seq}", seconds=0.25)
+
+
+FRACTION = 1790000000.123457
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "statements"),
+    [
+        ([None] * 3, ["INSERT INTO task"]),
+        ([1790000000.0, None, 1790000001], ["INSERT INTO task"]),
+        ([FRACTION] * 3, ["INSERT INTO task"]),
+        ([FRACTION, None, 5.0], ["BEGIN IMMEDIATE", "INSERT INTO task", "COMMIT"]),
+    ],
+    ids=["none", "whole seconds", "one fraction", "fractions"],
+)
+def test_a_piece_of_a_load_is_one_statement(desk: Desk, deadlines: list[float | None], statements: list[str]) -> None:
+    loading = desk.store.load("run", URL, None, lambda: False)
+    assert isinstance(loading, Loading)
+    loading.add([row(1, "A")])  # which names the account, and begins the load
+    rows = [row(n, "A", ref=n, send_before=due) for n, due in enumerate(deadlines, 2)]
+    with asked(desk) as known:
+        loading.add(rows)
+    assert known == statements
+    loading.finish(None)
+    read = desk.store._file.db.execute("SELECT send_before FROM task ORDER BY task").fetchall()
+    assert [due for (due,) in read] == [None, *deadlines]
 
 
 def test_rows_that_were_applied_and_the_windows_go_in_one_statement(desk: Desk) -> None:

@@ -64,7 +64,9 @@ def storable(value: object) -> object:
 def _one_by_one(file: JournalFile, rows: Sequence[Row]) -> None:
     with file.transaction() as db:
         db.executemany(_ONE, rows)
-        db.executemany(_INVALID, [(row[10], row[7]) for row in rows if row[7] is not None])
+        faults = [(row[10], row[7]) for row in rows if row[7] is not None]
+        if faults:
+            db.executemany(_INVALID, faults)
 
 
 def _all_at_once(file: JournalFile, rows: Sequence[Row]) -> bool:
