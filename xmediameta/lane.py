@@ -8,8 +8,8 @@ had without the rest: `connector.connect` gives a connection, a write to its tra
 the pool after each answer, and get another parser for the next: llhttp reads one message after the other.
 
 That stands on parts of aiohttp that its documentation does not promise: `ClientRequest` as the key of a connection,
-`Connection.protocol` and `.transport`, `ResponseHandler.set_response_params` and `.read`. So it is taken for the
-versions alone that it was tested with, and only where nothing lies between (no proxy); all else goes through
+`Connection.protocol` and `.transport`, `ResponseHandler.set_response_params`, `.read` and `._parser`. So it is taken
+for the versions alone that it was tested with, and only where nothing lies between (no proxy); all else goes through
 `ClientSession`. `XMEDIAMETA_PLAIN_HTTP=1` switches it off. Errors are those of aiohttp either way.
 """
 
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -148,7 +149,7 @@ class Lane:
             connection = idle.pop()
             self._unused = min(self._unused, len(idle))
             # Bytes that came while it was idle would be taken for the answer to the next request.
-            if (protocol := connection.protocol) is not None and protocol.is_connected() and not protocol.should_close:
+            if (protocol := connection.protocol) is not None and protocol.is_connected() and not _spoilt(protocol):
                 return connection
             connection.close()
         return None
@@ -163,6 +164,18 @@ class Lane:
     def _look_later(self) -> None:
         # The timer is not to keep a client alive that nobody closes.
         self._timer = self._loop.call_later(_UNUSED, _call, weakref.WeakMethod(self.give_back))
+
+
+def _spoilt(protocol: ResponseHandler) -> bool:
+    """Whether something came on an idle connection."""
+    if protocol.should_close:
+        return True
+    # Not in there is what the parser holds of a head that is not complete. To be told of the end does nothing to a
+    # parser between two messages; else it makes a message of what it has, or fails.
+    try:
+        return protocol._parser is None or protocol._parser.feed_eof() is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    except Exception:  # noqa: BLE001 - it is not to be used, whatever it says
+        return True
 
 
 def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:

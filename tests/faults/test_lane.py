@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 from multidict import CIMultiDict
@@ -10,7 +12,7 @@ from yarl import URL
 from xmediameta.lane import TESTED, Lane, offered
 from xmediameta.transport import Transport
 
-from .raw import BODY, TOKEN, always, raw, success, transport
+from .raw import BODY, TOKEN, Peer, always, answer, raw, success, transport
 from .sockets import taken
 
 
@@ -112,3 +114,68 @@ async def test_what_is_not_used_goes_back_to_the_connector(monkeypatch: pytest.M
         assert server.connections == 1
         await sending.close()
         assert not lane._idle
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("unasked", [1, 12, 30, 41, None])
+async def test_what_nobody_asked_for_is_not_the_next_answer(
+    unasked: int | None, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where it came in part, and the rest of it comes when the next request is under way."""
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+    other = success("666")
+
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        if peer.number == 1:
+            if at_once:
+                await peer.send(success() + other[:unasked])
+            else:
+                await peer.send(success())
+                await asyncio.sleep(0.02)
+                await peer.send(other[:unasked])
+            if await peer.request():
+                await peer.send(other[unasked:])
+        await peer.send(success())
+
+    async with raw(play) as server, transport(server.url) as (sending, session):
+        await sending.post(session, BODY)
+        await asyncio.sleep(0.05)
+        assert b"666" not in (await sending.post(session, BODY))[2]
+        assert server.connections == 2
+        assert taken(sending) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "kept"),
+    [
+        (success(), True),
+        (answer(b"", "204 No Content", length=False), True),
+        (answer(b"{}", "200 OK", "Keep-Alive: timeout=5"), True),
+        (answer(b"", "200 OK", "Transfer-Encoding: chunked", length=False) + b"2\r\n{}\r\n0\r\n\r\n", True),
+        (answer(b"", "100 Continue", length=False) + answer(b"", "103 Early Hints", length=False) + success(), True),
+        (success() + b"\r\n", True),  # as some old clients do, of which RFC 9112 tells (2.2)
+        (answer(b"{}", "200 OK", "Connection: close"), False),
+        (answer(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (answer(b"", "101 Switching Protocols", "Upgrade: h2c", "Connection: Upgrade", length=False), False),
+        (answer(b"x" * (2 << 20), "500 Internal Server Error"), False),
+    ],
+)
+async def test_after_whatever_answer_the_next_is_the_next(
+    first: bytes, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XMEDIAMETA_PLAIN_HTTP", raising=False)
+
+    async def play(peer: Peer) -> None:
+        number = 0
+        while await peer.request():
+            number += 1
+            await peer.send(first if (peer.number, number) == (1, 1) else success("77"))
+
+    async with raw(play) as server, transport(server.url) as (sending, session):
+        await sending.post(session, BODY)
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            assert b"77" in (await sending.post(session, BODY))[2]
+        assert server.connections == (1 if kept else 2)
+        assert taken(sending) == 0
