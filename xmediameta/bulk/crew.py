@@ -120,9 +120,21 @@ class Shelf:
         while self._readers:
             self._tell()
 
+    def at_hand(self) -> Outcome | None:
+        """The next outcome, if there is one."""
+        if not self._outcomes:
+            return None
+        outcome = self._outcomes.popleft()
+        if self._was_full:
+            self.full = len(self._outcomes) >= self._most
+            if len(self._outcomes) <= self._most // 2:
+                self._was_full = False
+                self._low()
+        return outcome
+
     async def take(self) -> Outcome | None:
         """The next outcome; None when there will be no more."""
-        while not self._outcomes:
+        while (outcome := self.at_hand()) is None:
             if self._closed:
                 return None
             reader = self._loop.create_future()
@@ -135,12 +147,6 @@ class Shelf:
                 else:
                     self._tell()  # it was woken for what another may take
                 raise
-        outcome = self._outcomes.popleft()
-        if self._was_full:
-            self.full = len(self._outcomes) >= self._most
-            if len(self._outcomes) <= self._most // 2:
-                self._was_full = False
-                self._low()
         return outcome
 
     def _tell(self) -> None:

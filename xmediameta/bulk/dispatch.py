@@ -107,6 +107,20 @@ class Dispatch:
 
     # Picking
 
+    def at_once(self, entry: Entry) -> Job | None:
+        """Send an entry that was drawn just now, where nothing waits and nothing is in the way; None: it must queue."""
+        queue = self._queues.free(entry.account)
+        if queue is None or entry.due is not None or self.dated or self.in_flight >= self._options.concurrency:
+            return None
+        account = queue.account
+        if account is None or account.stopped or self._sender.congestion.limit != inf:
+            return None
+        if self.spent or not self._endings.room or (ticket := account.gate.try_enter()) is None:
+            return None
+        self._queues.order(entry)
+        self.more = self.in_flight + 1 < self._options.concurrency
+        return self.serve(queue, entry, ticket)
+
     def next(self) -> Job | None:
         """What a worker is to do now; None where nothing can be done."""
         self.hungry = True

@@ -209,7 +209,12 @@ class Engine:
         dispatch, source = self.dispatch, self._source
         while not self.done:
             if dispatch.dated and not source.waits and self._may_draw():
-                self._take(await source.draw())  # look as far ahead as allowed: the earliest deadline goes first
+                # Look as far ahead as allowed: the earliest deadline goes first.
+                given = source.at_once()
+                if given is LATER:
+                    given = await source.draw()
+                if (entry := self._take(given)) is not None:
+                    self._line_up(entry)
                 continue
             job = dispatch.next()
             if job is not None:
@@ -220,7 +225,13 @@ class Engine:
                 given = source.at_once()
                 if given is LATER:
                     given = await source.draw()
-                self._take(given)
+                entry = self._take(given)
+                if entry is not None and (job := dispatch.at_once(entry)) is not None:
+                    if dispatch.more:
+                        self._crew.call_one()
+                    await job
+                elif entry is not None:
+                    self._line_up(entry)
             elif not self._finish_if_over():
                 await self._crew.rest()
 
@@ -233,28 +244,32 @@ class Engine:
             and self._endings.open < self._options.lookahead
         )
 
-    def _take(self, given: object) -> None:
-        """Put what was drawn in its lane."""
+    def _take(self, given: object) -> Entry | None:
+        """Put what was drawn in its lane; an entry that is to be sent now is returned."""
         if given is END:
             if self._source.error is not None:
                 self.halt(self._source.error, "run_stopped")
-            return
+            return None
         if given is LATER:
-            return  # nothing now for an account that can be sent for
+            return None  # nothing now for an account that can be sent for
         self.taken += 1
         self._endings.open += 1
+        if self._held is None:
+            return self._take_update(given)
+        if isinstance(given, Drawn):
+            return self._take_task(given)
+        self.deliver(cast("Outcome", given))
+        return None
+
+    def _line_up(self, entry: Entry) -> None:
+        """Queue an entry that was drawn; whoever drew it looks at once for what is to be done."""
         self._drawing = True
         try:
-            if self._held is None:
-                self._take_update(given)
-            elif isinstance(given, Drawn):
-                self._take_task(given)
-            else:
-                self.deliver(cast("Outcome", given))
+            self.lead(entry)
         finally:
             self._drawing = False
 
-    def _take_update(self, given: object) -> None:
+    def _take_update(self, given: object) -> Entry | None:
         update: Update | None = None
         try:
             update = as_update(given)
@@ -263,24 +278,27 @@ class Engine:
             shown = update if update is not None else as_far_as_known(given)
             error.about(shown.id, shown.ref, shown.account)
             self.deliver(unsuccessful(shown, error))
-            return
-        self._put_in_lane(update, body, Row(self, update))
+            return None
+        return self._put_in_lane(update, body, Row(self, update))
 
-    def _take_task(self, task: Drawn) -> None:
+    def _take_task(self, task: Drawn) -> Entry | None:
         """A task of the journal, with the rows that share its request."""
-        self._endings.open += len(task.followers)
-        self._put_in_lane(task.update, task.body, TaskRow(self, task.update, task))
-        for update in task.followers:
-            self._put_in_lane(update, task.body, TaskRow(self, update, None))
+        entry = self._put_in_lane(task.update, task.body, TaskRow(self, task.update, task))
+        if task.followers:
+            self._endings.open += len(task.followers)
+            for update in task.followers:
+                self._put_in_lane(update, task.body, TaskRow(self, update, None))
+        return entry
 
-    def _put_in_lane(self, update: Update, body: bytes, row: Row) -> None:
+    def _put_in_lane(self, update: Update, body: bytes, row: Row) -> Entry | None:
         # What a journal holds was coalesced as it was loaded; to do so here, too, would send what it does not know of.
         lanes, coalesce = self._sender.lanes, self._options.coalesce if self._held is None else None
         entry, leads = lanes.add(update, body, update.account, row, coalesce, self._encode)
         if leads:
-            self.lead(entry)
-        elif entry.moved and entry.ticket:
+            return entry
+        if entry.moved and entry.ticket:
             entry.sharers[0].lead(entry)  # it is in a queue, and has to move ahead there
+        return None
 
     # The end
 

@@ -149,12 +149,21 @@ class Queues:
             queue = self._by_name[name] = AccountQueue(name, self.open)
         return queue
 
-    def push(self, queue: AccountQueue, entry: Entry) -> None:
-        """Add an entry to a queue that is not stopped, or move it ahead in it."""
+    def free(self, name: str | None) -> AccountQueue | None:
+        """The queue of an account where no queue has anything to send now, and nothing keeps this one; else None."""
+        queue = None if self._open and self.first() is not None else self._by_name.get(name)
+        return None if queue is None or queue.aside or queue.stopped is not None or queue.probe is not None else queue
+
+    def order(self, entry: Entry) -> int:
+        """Give an entry its place among those of one deadline, if it has none; a number that was not used before."""
         self._last += 1
         if not entry.order:
             entry.order = self._last
-        queue.push(entry, self._last)
+        return self._last
+
+    def push(self, queue: AccountQueue, entry: Entry) -> None:
+        """Add an entry to a queue that is not stopped, or move it ahead in it."""
+        queue.push(entry, self.order(entry))
         self._list(queue)
 
     def first(self) -> AccountQueue | None:

@@ -129,7 +129,8 @@ class BulkRun:
     async def __anext__(self) -> Outcome:
         if self._engine is None:
             raise RuntimeError("a bulk run is read within its block: async with client.bulk(...) as outcomes")
-        outcome = await self._engine.shelf.take()
+        shelf = self._engine.shelf
+        outcome = shelf.at_hand() or await shelf.take()
         if outcome is not None:
             return outcome
         error = self._engine.told_error()
