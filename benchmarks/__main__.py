@@ -21,6 +21,7 @@ from benchmarks.fastpath import Costs, costs
 from benchmarks.speed import bare, libraries, ours
 from benchmarks.speed.codecs import Codecs, codecs
 from benchmarks.speed.race import Line, Variant, pinned, race
+from benchmarks.speed.scheduling import Scheduling, scheduling
 from benchmarks.speed.server import serving
 
 REFERENCE = "tuned aiohttp"
@@ -32,7 +33,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     Attributes:
         requests: each variant next to the reference, which is the first.
-        codecs, quota: microseconds.
+        codecs, quota, scheduling: microseconds.
     """
 
     date: str
@@ -43,6 +44,7 @@ class Report(Struct, frozen=True, kw_only=True):
     requests: list[Line]
     codecs: Codecs
     quota: Costs
+    scheduling: Scheduling
 
 
 def variants(words: list[str]) -> list[Variant]:
@@ -69,6 +71,7 @@ def report(words: list[str], *, rounds: int, concurrency: int, stretch: float, q
         requests=lines,
         codecs=codecs(10_000 if quick else 200_000),
         quota=asyncio.run(costs(10_000 if quick else 200_000)),
+        scheduling=asyncio.run(scheduling(1_000 if quick else 20_000)),
     )
 
 
@@ -81,10 +84,14 @@ def show(found: Report) -> None:
             f"{line.name:28}{line.loop:9}{line.ratio:7.2f}{line.least:7.2f}{line.most:7.2f}{line.cpu:9.0f}"
             f"{line.per_second:10,.0f}"
         )
-    c, q = found.codecs, found.quota
+    c, q, s = found.codecs, found.quota, found.scheduling
     print(
         f"\nMicroseconds: an update encoded {c.encode:.2f}, an answer read {c.decipher:.2f}, its echo decoded "
         f"{c.echo:.2f}; the Ledger {q.ledger:.2f}, with the gate {q.call:.2f} in a call and {q.bulk:.2f} in bulk"
+    )
+    print(
+        f"The steps of a request without the network {s.steps:.2f}; order, places, workers and outcomes add "
+        f"{s.create:.2f} in create, {s.bulk:.2f} in bulk with its reader"
     )
     print(f"Lines of JSONL read, checked and built: {c.lines:,.0f} a second")
 

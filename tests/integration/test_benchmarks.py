@@ -61,3 +61,4 @@ def test_the_benchmark_of_speed_runs() -> None:
     assert all(line["least"] <= line["ratio"] <= line["most"] for line in found["requests"])
     assert found["requests"][0]["ratio"] == 1
     assert found["codecs"]["lines"] > 0
+    assert found["scheduling"]["steps"] > 0

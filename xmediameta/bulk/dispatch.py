@@ -115,7 +115,8 @@ class Dispatch:
         account = queue.account
         if account is None or account.stopped or self._sender.congestion.limit != inf:
             return None
-        if self.spent or not self._endings.room or (ticket := account.gate.try_enter()) is None:
+        spent = self._options.max_requests is not None and self.spent
+        if spent or not self._endings.room or (ticket := account.gate.try_enter()) is None:
             return None
         self._queues.order(entry)
         self.more = self.in_flight + 1 < self._options.concurrency
@@ -125,7 +126,7 @@ class Dispatch:
         """What a worker is to do now; None where nothing can be done."""
         self.hungry = True
         endings, queues, congestion = self._endings, self._queues, self._sender.congestion
-        while endings.room and (queue := queues.first()) is not None:
+        while (queue := queues.first()) is not None and endings.room:
             now = self._loop.time()
             account = queue.account
             if self.dated and self._expire(queue, self._wall()):
@@ -244,7 +245,8 @@ class Dispatch:
                 self._endings.unsent(entry, self._endings.reason or "closed")
             if queue.probe is entry and entry not in self._delayed:
                 self._probed(queue, entry)
-            self._queues.done_with(queue)
+            if self._queues.many:
+                self._queues.done_with(queue)
 
     def _act(self, queue: AccountQueue, entry: Entry, error: XMediaMetaError, verdict: Verdict) -> None:
         """Carry out what was decided about a failure."""

@@ -272,7 +272,7 @@ class Engine:
     def _take_update(self, given: object) -> Entry | None:
         update: Update | None = None
         try:
-            update = as_update(given)
+            update = given if type(given) is Update else as_update(given)
             body = self._encode(update)
         except XMediaMetaError as error:
             shown = update if update is not None else as_far_as_known(given)

@@ -127,12 +127,13 @@ class Queues:
         wake: called when a queue has opened again.
     """
 
-    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some", "out", "stopped")
+    __slots__ = ("_by_name", "_last", "_open", "_wake", "away", "forgot_some", "many", "out", "stopped")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._by_name: dict[str | None, AccountQueue] = {}
         self._open: deque[AccountQueue] = deque()
         self._last = 0
+        self.many = False  # whether there are more than are kept with nothing to do
         self._wake = wake
         self.away: set[str | None] = set()  # the accounts for which nothing can be sent now
         self.out: set[str | None] = set()  # of these, the ones that are stopped
@@ -147,6 +148,7 @@ class Queues:
         queue = self._by_name.get(name)
         if queue is None:
             queue = self._by_name[name] = AccountQueue(name, self.open)
+            self.many = len(self._by_name) > _KEPT
         return queue
 
     def free(self, name: str | None) -> AccountQueue | None:
@@ -210,11 +212,12 @@ class Queues:
             queue.account.gate.call_when_open(queue.open_again)
 
     def done_with(self, queue: AccountQueue) -> None:
-        """Forget a queue that has nothing to do, if there are many: a run may go over any number of accounts."""
-        if len(self._by_name) > _KEPT and not (queue or queue.busy or queue.aside or queue.withheld or queue.stopped):
+        """Forget a queue that has nothing to do, where there are many: a run may go over any number of accounts."""
+        if not (queue or queue.busy or queue.aside or queue.withheld or queue.stopped):
             queue.let_go()
             self.forgot_some = True
             self._by_name.pop(queue.name, None)
+            self.many = len(self._by_name) > _KEPT
 
     def forget(self) -> None:
         """No gate calls back any more, and no account is held."""
