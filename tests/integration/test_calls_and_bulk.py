@@ -225,3 +225,20 @@ async def test_a_run_that_is_stopped_lets_a_call_go_on_with_what_it_hurried() ->
         assert all(isinstance(outcome, NotSent) and outcome.error is None for outcome in found)
         assert isinstance(await call, Applied)
         await nothing_left(client)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_run_goes_on_after_calls_have_taken_all_its_places(concurrency: int) -> None:
+    """The workers found no room while the calls' requests were on their way, and none of them awaited these."""
+    rows = updates(concurrency + 3, first=100)
+    async with Sandbox(limit=2 * concurrency, window=60, latency=3) as sandbox, client_of(sandbox) as client:
+        await asyncio.gather(*(client.create(str(number + 1), alt()) for number in range(2 * concurrency)))
+        run = asyncio.create_task(outcomes_of(client, rows, concurrency=concurrency))
+        await asyncio.sleep(1)
+        calls = [client.create(row.id, row.metadata, max_wait=None) for row in rows[:concurrency]]
+        async with asyncio.timeout(600):
+            await asyncio.gather(*calls)
+            found, error = await run
+        assert error is None
+        assert set(told(found).values()) == {"applied"}
+        await nothing_left(client)

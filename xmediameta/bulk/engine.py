@@ -94,6 +94,7 @@ class Engine:
             self._queues,
             self._endings,
             start=self._crew.start,
+            ended=self._crew.call_one,
             wall=sender.accounts.wall,
             max_wait=options.max_wait,
         )

@@ -24,11 +24,12 @@ class Urgent:
 
     Args:
         start: runs a job in a task.
+        ended: called when a request has ended: none of the workers awaited it, and there is room for one more.
         wall: gives Unix seconds.
         max_wait: of the run.
     """
 
-    __slots__ = ("_at_gate", "_dispatch", "_endings", "_max_wait", "_queues", "_start", "_wall")
+    __slots__ = ("_at_gate", "_dispatch", "_ended", "_endings", "_max_wait", "_queues", "_start", "_wall")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Urgent:
         endings: Endings,
         *,
         start: Callable[[Job], asyncio.Task[None]],
+        ended: Callable[[], None],
         wall: Callable[[], float],
         max_wait: float | None,
     ) -> None:
@@ -44,6 +46,7 @@ class Urgent:
         self._queues = queues
         self._endings = endings
         self._start = start
+        self._ended = ended
         self._wall = wall
         self._max_wait = max_wait
         self._at_gate: dict[Entry, tuple[AccountQueue, asyncio.Task[None]]] = {}
@@ -74,6 +77,7 @@ class Urgent:
                 self._endings.unsent(entry, self._endings.reason or "closed")
         if ticket is not None:
             await self._dispatch.serve(queue, entry, ticket, smooth=False)
+            self._ended()
         elif here:
             self._dispatch.push(entry)
 
