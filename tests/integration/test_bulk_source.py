@@ -235,3 +235,64 @@ async def test_memory_stays_flat(number: int, ids: int, monkeypatch: pytest.Monk
         # One more of anything for each update would be tens of thousands.
         assert max(blocks) - min(blocks) < 3_000, blocks
         await nothing_left(client)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("concurrency", [1, 2, 7])
+async def test_the_next_is_waited_for_while_all_who_may_send_do_so(concurrency: int) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def pages() -> AsyncIterator[Update]:
+        for update in updates(70):
+            await asyncio.sleep(1 / concurrency)
+            yield update
+
+    async with Sandbox(latency=1) as sandbox, client_of(sandbox) as client:
+        began = loop.time()
+        found, error = await outcomes_of(client, pages(), concurrency=concurrency)
+        assert error is None
+        assert len(found) == 70
+        # Of what arrives as fast as it can be sent, only the first is waited for on its own, and the last sent so.
+        assert loop.time() - began < 70 / concurrency + 2
+        await nothing_left(client)
+
+
+async def test_looking_ahead_for_deadlines_takes_a_turn_of_the_loop_for_a_stretch_and_not_for_a_row() -> None:
+    loop = asyncio.get_running_loop()
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if not sandbox.counts.requests:
+            loop.call_soon(count)
+
+    async with Sandbox() as sandbox, client_of(sandbox) as client:
+        rows = updates(2_000, send_before=9e9)
+        async with client.bulk(rows, concurrency=4, lookahead=2_000) as outcomes:
+            loop.call_soon(count)
+            await anext(outcomes)
+            outcomes.stop()
+            assert len([outcome async for outcome in outcomes]) == 1_999, "all of them were looked at"
+        assert turns < 200
+        await nothing_left(client)
+
+
+async def test_a_run_that_stops_between_two_stretches_takes_no_more() -> None:
+    """The iterable's remainder is left untouched, also where the run stops while others in the loop have a turn."""
+    drawn: list[Update] = []
+
+    def noted() -> Iterator[Update]:
+        for update in [Update(ID, alt())] * 1_000:
+            drawn.append(update)
+            yield update
+
+    async with Sandbox(latency=0.01) as sandbox, client_of(sandbox) as client:
+        async with client.bulk(noted(), concurrency=4) as outcomes:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            outcomes.stop()
+            taken = len(drawn)
+            found = [outcome async for outcome in outcomes]
+        assert len(found) == len(drawn) == taken
+        await nothing_left(client)

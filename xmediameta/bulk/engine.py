@@ -209,30 +209,21 @@ class Engine:
     async def _work(self) -> None:
         dispatch, source = self.dispatch, self._source
         while not self.done:
-            if dispatch.dated and not source.waits and self._may_draw():
-                # Look as far ahead as allowed: the earliest deadline goes first.
+            # With deadlines, look as far ahead as allowed: the earliest goes first.
+            ahead = dispatch.dated and not source.waits and self._may_draw()
+            job = None if ahead else dispatch.next()
+            if job is None and (ahead or (dispatch.hungry and self._may_draw())):
                 given = source.at_once()
-                if given is LATER:
-                    given = await source.draw()
-                if (entry := self._take(given)) is not None:
-                    self._line_up(entry)
-                continue
-            job = dispatch.next()
+                entry = self._take(given if given is not LATER else await source.draw())
+                job = None if entry is None else dispatch.at_once(entry)
+                if job is None:
+                    if entry is not None:
+                        self._line_up(entry)
+                    continue
             if job is not None:
-                if dispatch.more:
+                if dispatch.more or source.slow:
                     self._crew.call_one()
                 await job
-            elif dispatch.hungry and self._may_draw():
-                given = source.at_once()
-                if given is LATER:
-                    given = await source.draw()
-                entry = self._take(given)
-                if entry is not None and (job := dispatch.at_once(entry)) is not None:
-                    if dispatch.more:
-                        self._crew.call_one()
-                    await job
-                elif entry is not None:
-                    self._line_up(entry)
             elif not self._finish_if_over():
                 await self._crew.rest()
 

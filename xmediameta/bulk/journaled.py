@@ -82,6 +82,7 @@ class JournalSource:
     """
 
     waits = True
+    slow = False  # the journal fetches ahead on its own
 
     __slots__ = ("_away", "_out", "_run", "_settled", "_tell_settled", "busy", "error", "given_up")
 

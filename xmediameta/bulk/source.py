@@ -34,17 +34,18 @@ class Source:
 
     Attributes:
         waits: whether the next item may have to be waited for.
+        slow: whether it is worth waiting for the next one while all who may send do so.
         busy: whether it is being waited for now.
         ended: whether there are no more items.
         error: what it failed with, if it did.
     """
 
-    __slots__ = ("_items", "_since", "_task", "busy", "ended", "error", "waits")
+    __slots__ = ("_items", "_since", "_task", "busy", "ended", "error", "slow", "waits")
 
     ready = True  # whether the next item could be sent, whoever's it is
 
     def __init__(self, updates: Updates) -> None:
-        self.waits = isinstance(updates, AsyncIterable)
+        self.waits = self.slow = isinstance(updates, AsyncIterable)
         self._items = aiter(updates) if isinstance(updates, AsyncIterable) else iter(updates)
         self._since = 0
         self._task: asyncio.Task[object] | None = None
@@ -66,9 +67,9 @@ class Source:
     async def draw(self) -> object:
         """As `at_once`, and it is waited for."""
         self.busy = True
+        self._task = asyncio.current_task()
         try:
             if self.waits:
-                self._task = asyncio.current_task()
                 return await anext(cast("AsyncIterator[Given]", self._items))
             self._since = 0
             await asyncio.sleep(0)
