@@ -123,13 +123,21 @@ class Machine(RuleBasedStateMachine):
 
     # What can happen
 
-    @rule(account=st.integers(0, 2), interactive=st.booleans(), count=st.integers(1, MOST_IN_FLIGHT))
-    def ask(self, account: int, interactive: bool, count: int) -> None:
+    @rule(
+        account=st.integers(0, 2),
+        interactive=st.booleans(),
+        count=st.integers(1, MOST_IN_FLIGHT),
+        at_once=st.booleans(),
+    )
+    def ask(self, account: int, interactive: bool, count: int, at_once: bool) -> None:
+        """One by one; `at_once` is how a gate asks first, and what it gives must be as good."""
         account %= self.world.accounts
+        ledger = self.accounts[account].ledger
         for _ in range(count):
             if len(self.in_flight) >= MOST_IN_FLIGHT:
                 return
-            leave = self.accounts[account].ledger.reserve(self.now, interactive=interactive)
+            leave: Ticket | WaitUntil | None = ledger.at_once(self.now, interactive) if at_once else None
+            leave = leave or ledger.reserve(self.now, interactive=interactive)
             if isinstance(leave, WaitUntil):
                 assert leave.at is None or leave.at > self.now, "who waits until now would spin"
                 assert leave.at is not None or self.in_flight, "nothing can come in, so this would wait for ever"
