@@ -325,6 +325,7 @@ class OutsideSpender(Machine):
     @precondition(lambda self: self.stopped_at is None)
     @rule()
     def stop(self) -> None:
+        self.pass_until(self.now + TICK)  # what was received in the same instant was received before it
         self.stopped_at = self.now
 
     def refused(self, sent: Sent, answer: Answer) -> None:
