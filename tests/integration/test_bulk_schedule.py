@@ -49,7 +49,7 @@ class Plan:
         self.limit = rand.choice([None, 7, 30])
         self.reader = rand.choice([(1000, 0.0), (37, 5.0)])
         self.bad = set(rand.sample(list(owners), rand.choice([0, 0, 5])))
-        self.script = dict.fromkeys(self.bad, ["400"])
+        self.script = {media_id: ["400"] for media_id in sorted(self.bad)}
 
     def input(self) -> Iterable[Update] | AsyncIterator[Update]:
         return iter(self.rows) if self.pause is None else self.arriving(self.pause)
@@ -105,7 +105,7 @@ async def test_a_run_takes_as_long_as_it_must(seed: int, concurrency: int) -> No
                     await asyncio.sleep(pause)
         took = loop.time() - began
         first = {row.id: row.ref for row in reversed(plan.rows) if row.id in plan.bad}
-        rejected = {ref: "UpdateRejected" for ref in first.values()}
+        rejected = dict.fromkeys(first.values(), "UpdateRejected")
         assert told(found) == {row.ref: "applied" for row in plan.rows} | rejected
         assert all(sent == sorted(sent) for sent in order_per_media(sandbox)), "in the order given"
         assert sandbox.counts.limited == 0
