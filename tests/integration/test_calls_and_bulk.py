@@ -242,3 +242,23 @@ async def test_a_run_goes_on_after_calls_have_taken_all_its_places(concurrency: 
         assert error is None
         assert set(told(found).values()) == {"applied"}
         await nothing_left(client)
+
+
+@pytest.mark.parametrize("who", ["a call", "another run"])
+async def test_a_run_goes_on_after_others_have_sent_all_that_it_holds(who: str) -> None:
+    """It reads on when there is room to look ahead again, and none of its own workers made that."""
+    rows = updates(8)
+    async with Sandbox(latency=3) as sandbox, client_of(sandbox) as client:
+        other: asyncio.Task[object]
+        if who == "a call":
+            held, other = 1, asyncio.create_task(client.create("1", rows[0].metadata))
+        else:
+            held, other = 3, asyncio.create_task(outcomes_of(client, rows[:3]))
+        await asyncio.sleep(1)
+        async with asyncio.timeout(600):
+            found, error = await outcomes_of(client, rows, lookahead=held)
+        assert error is None
+        assert set(told(found).values()) == {"applied"}
+        assert sandbox.counts.requests == 8
+        await other
+        await nothing_left(client)

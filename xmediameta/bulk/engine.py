@@ -167,6 +167,8 @@ class Engine:
     def deliver(self, outcome: Outcome) -> None:
         """A row has its outcome."""
         self._endings.deliver(outcome)
+        if self._endings.open == self._options.lookahead - 1:
+            self.wake()  # there is room again, and who settled the row may be none of the workers
 
     def record(self, outcome: Outcome, finished: Finished | None) -> None:
         """Tell an outcome once it is committed; a follower's is committed with its leader's."""
