@@ -72,6 +72,7 @@ class Account:
         session, gate, group: its HTTP session, its windows, its app.
         stop: why it is out, or None.
         streak: its plain 403s in a row.
+        calm: whether none of its requests has failed since its last success.
         users: how many calls and runs hold it now; it is not forgotten meanwhile.
         asked_at: when another credential was last looked for (the loop's clock).
         keeper: what renews its token, where that can be renewed or is kept in a store.
@@ -80,8 +81,8 @@ class Account:
     """
 
     __slots__ = (
-        "__weakref__", "asked_at", "credential", "due", "gate", "given", "group", "keeper", "name", "session", "stop",
-        "streak", "timer", "users",
+        "__weakref__", "asked_at", "calm", "credential", "due", "gate", "given", "group", "keeper", "name", "session",
+        "stop", "streak", "timer", "users",
     )  # fmt: skip
 
     def __init__(self, name: str | None, credential: Signature, session: Session, gate: Gate, group: Group) -> None:
@@ -93,6 +94,7 @@ class Account:
         self.group = group
         self.stop: Stop | None = None
         self.streak = ForbiddenStreak()
+        self.calm = True
         self.users = 0
         self.asked_at = -inf
         self.keeper: StoredToken | None = None

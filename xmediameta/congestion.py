@@ -96,7 +96,7 @@ class Congestion:
             in_flight: how many were in flight, this one included.
         """
         self.good_at = now
-        if not self._share and self.limit == inf:
+        if self.calm:
             return
         self._row = False
         if self.outage:
@@ -111,6 +111,11 @@ class Congestion:
         self.limit += 1.0 if self.limit < self._threshold else 1.0 / self.limit
         if self.limit > 4 * max(in_flight, self._threshold, 8.0):
             self.limit = self._threshold = inf
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing has failed of late: a success then changes nothing but `good_at`."""
+        return not self._share and self.limit == inf
 
     @property
     def outage(self) -> bool:

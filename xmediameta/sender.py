@@ -11,7 +11,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -89,6 +89,7 @@ class Sender:
         self._time = self.loop.time
         self.requests = self.retries = self.applied = self.failed = 0
         self._outage_told = False
+        self._calm = True  # nothing has failed of late, so that a success changes nothing
         accounts.renewal.stop = self.out
 
     def stats(self) -> Stats:
@@ -105,7 +106,7 @@ class Sender:
 
     async def attempt(self, account: Account, entry: Entry, ticket: Ticket) -> Result:
         """Send one request and take in what it tells of the windows. Failures are returned, not raised."""
-        course = cast("Course | None", entry.course)
+        course: Any = entry.course
         entry.started = True
         entry.signed_with = account.credential
         entry.attempts += 1
@@ -130,15 +131,17 @@ class Sender:
             gate.ledger.release(ticket, self.loop.time(), maybe_sent=True)
             gate.changed()
             raise
-        result = self._told(account, entry, ticket, answer, sent_at)
+        now = self._time()
+        result = self._told(account, entry, ticket, answer, sent_at, now)
         gate.changed()
         if self.hooks.attempt:
-            self.hooks.attempted(account.name, entry, answer[:2], result, self.loop.time() - sent_at)
+            self.hooks.attempted(account.name, entry, answer[:2], result, now - sent_at)
         return result
 
-    def _told(self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float) -> Result:
+    def _told(
+        self, account: Account, entry: Entry, ticket: Ticket, answer: Answer, sent_at: float, now: float
+    ) -> Result:
         status, headers, payload = answer
-        now = self._time()
         date = server_date(headers)
         if date is not None:
             self.clock.observe(date, now)
@@ -150,23 +153,30 @@ class Sender:
         ledger.observe(ticket, read_windows(headers), now, conclusive=status < 500)
         if type(result) is Reply:
             entry.seconds = now - entry.began
-            self._succeeded(account, entry, now)
+            if self._calm and account.calm and account.stop is account.group.stop is None:
+                self.congestion.good_at = now
+            else:
+                self._succeeded(account, entry, now)
             return result
         assert isinstance(result, ProblemError)  # noqa: S101
         return self._failed(account, entry, result, sent_at)
 
     def _succeeded(self, account: Account, entry: Entry, now: float) -> None:
-        course = cast("Course | None", entry.course)
+        """A success after some failure: the brakes are let go step by step."""
+        course = entry.course
         self._outage_told = False
-        self.quota.refill(1 if course is None else course.cost or 1)
+        self.quota.refill(course.cost or 1 if isinstance(course, Course) else 1)
         self.congestion.succeeded(self.transport.in_flight + 1, now)
         account.streak.succeeded()
+        account.calm = True
+        self._calm = self.quota.full and self.congestion.calm
         if account.stop is not None or account.group.stop is not None:
             log.info("%s is back", named(account.name), extra=extras(account.name, entry))
             account.healed()
 
     def _failed(self, account: Account, entry: Entry, error: XMediaMetaError, sent_at: float) -> XMediaMetaError:
         error.about(entry.update.id, entry.update.ref, account.name, entry.attempts)
+        self._calm = account.calm = False
         course = entry.course
         if not isinstance(course, Course):
             course = entry.course = self.retrier.course(sent_at)

@@ -232,6 +232,11 @@ class RetryQuota:
         """What is left."""
         return self._level
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing was taken that is not put back."""
+        return self._level >= self._capacity
+
     def try_take(self, error: XMediaMetaError) -> int | None:
         """Take for one retry after `error`: how much that was, or None where too little is left."""
         cost = 10 if isinstance(error, RequestTimedOut) else 5
@@ -242,8 +247,7 @@ class RetryQuota:
 
     def refill(self, cost: int = 1) -> None:
         """Put back what a success gives: what its last retry took, else 1."""
-        if self._level < self._capacity:
-            self._level = min(self._capacity, self._level + cost)
+        self._level = min(self._capacity, self._level + cost)
 
     def __repr__(self) -> str:
         return f"<RetryQuota {self._level}/{self._capacity}>"
