@@ -78,7 +78,7 @@ class Gate:
     """
 
     __slots__ = (
-        "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer",
+        "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer", "_seen_until",
         "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger", "paced",
         "waiting_for", "waiting_until",
     )  # fmt: skip
@@ -111,6 +111,7 @@ class Gate:
         self._timer_at: float | None = None
         self._told_until = -inf
         self._sure_until: float | None = None  # as `shut_until` for whoever is at the head
+        self._seen_until: float | None = None  # as those who asked to be called back have seen it
         self._closed: ClientClosed | None = None
         self.waiting_for: WindowName | None = None
         self.waiting_until: float | None = None
@@ -167,7 +168,7 @@ class Gate:
 
     def call_when_open(self, callback: Callable[[], None]) -> None:
         """Call back once: when `try_enter` may succeed, or it turns out that it will not for a while (`shut_until`)."""
-        self._sure_until = self.shut_until(interactive=False)  # whoever asks has seen this
+        self._seen_until = self.shut_until(interactive=False)
         self._subscribers[callback] = None
         self.pump()
 
@@ -332,7 +333,12 @@ class Gate:
             self._sure_until = wait.at
             for waiter in [w for w in (*self._interactive, *self._bulk) if wait.at > w.deadline]:
                 self._give_up(waiter)
-            self._call_back()  # a run may not want to wait so long
+        if self._subscribers:
+            # What a call waits for is not what a run waits for: of that alone it is to hear.
+            shut_until = self.shut_until(interactive=False) if interactive else wait.at
+            if shut_until is not None and shut_until != self._seen_until:
+                self._seen_until = shut_until
+                self._call_back()  # a run may not want to wait so long
         self._tell(wait, wait.at)
 
     def _sure(self, wait: WaitUntil, *, interactive: bool) -> bool:
@@ -345,8 +351,7 @@ class Gate:
         for window in self.ledger.windows:
             left = window.left()
             if window.name == wait.window and window.in_flight and left is not None:
-                # With more left than that it is a 429 that has closed the window.
-                return left > keep or left + window.in_flight <= keep
+                return window.blocked or left + window.in_flight <= keep
         return True
 
     def _tell(self, wait: WaitUntil, at: float) -> None:

@@ -111,6 +111,11 @@ class Window:
         """Requests sent and not yet answered."""
         return self.taken - self._ended
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a 429 has closed it, as it was seen last."""
+        return self._blocked_until is not None
+
     def end(self) -> float | None:
         """When the present window has surely ended, or the oldest of a tally fall out (monotonic); None: unknown."""
         if self._reset is not None:
