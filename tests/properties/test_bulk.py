@@ -26,6 +26,7 @@ UNSEEN = {"reset-applied", "close-applied", "200-cut", "200-html", "200-other-id
 
 ids = st.sampled_from(["1", "2", "3", "4"])
 faults = st.one_of(st.sampled_from(PASSING), st.sampled_from(PASSING + FINAL), st.sampled_from(PASSING + STOPPING))
+moments = st.sampled_from([0.0, 0.0, 0.5, 30.0])
 rows = st.tuples(ids, st.sampled_from(["a", "b", "c"]), st.sampled_from(["ana", "bob"]), st.booleans())
 
 
@@ -38,7 +39,11 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         "latency": draw(st.sampled_from([0.0, (0.0, 1.0)])),
         "concurrency": draw(st.sampled_from([1, 2, 16])),
         "coalesce": draw(st.sampled_from([None, None, "last", "merge"])),
-        "calls": draw(st.lists(st.tuples(ids, st.sampled_from(["a", "z"])), max_size=3)),
+        "calls": draw(st.lists(st.tuples(ids, st.sampled_from(["a", "z"]), moments), max_size=4)),
+        "rival": draw(st.lists(rows, max_size=6)),
+        "rival_at": draw(moments),
+        "lookahead": draw(st.sampled_from([10_000, 10_000, 1, 3])),
+        "reserve": draw(st.sampled_from([0, 0, 2])),
         "seed": draw(st.integers(0, 3)),
     }
 
@@ -55,33 +60,53 @@ def test_the_servers_record_agrees_with_the_outcomes(plan: dict[str, Any]) -> No
     in_faked_time(held_against_the_server(plan))
 
 
+def updates(given: list[tuple[str, str, str, bool]]) -> list[Update]:
+    return [
+        Update(media_id, Metadata.of(alt_text=text, allow_download=download or None), account, ref=number)
+        for number, (media_id, text, account, download) in enumerate(given)
+    ]
+
+
+async def later(client: Client, media_id: str, text: str, at: float) -> Applied:
+    await asyncio.sleep(at)
+    return await client.create(media_id, Metadata.of(alt_text=text), account="ana", max_wait=None)
+
+
+async def run(client: Client, inputs: list[Update], **options: Any) -> tuple[list[Outcome], BaseException | None]:
+    found: list[Outcome] = []
+    try:
+        async with client.bulk(inputs, **options) as outcomes:
+            async for outcome in outcomes:
+                found.append(outcome)  # noqa: PERF401 - what came before an error counts
+    except Exception as stopped:  # noqa: BLE001 - any of the package's errors
+        return found, stopped
+    assert len(found) == len(inputs)
+    return found, None
+
+
+async def rival(client: Client, inputs: list[Update], at: float) -> list[Outcome]:
+    """Another run, of some of the same media."""
+    await asyncio.sleep(at)
+    return (await run(client, inputs, concurrency=2, lookahead=2))[0]
+
+
 async def held_against_the_server(plan: dict[str, Any]) -> None:
     mode: Coalesce = plan["coalesce"]
-    inputs = [
-        Update(media_id, Metadata.of(alt_text=text, allow_download=download or None), account, ref=number)
-        for number, (media_id, text, account, download) in enumerate(plan["rows"])
-    ]
+    inputs = updates(plan["rows"])
     async with (
         Sandbox(limit=plan["limit"], window=60, latency=plan["latency"], seed=plan["seed"], script=plan["script"])
         as sandbox,
-        Client({"ana": "a", "bob": "b"}, base_url=sandbox.url, pace=None, timeout=20) as client,
+        Client(
+            {"ana": "a", "bob": "b"}, base_url=sandbox.url, pace=None, timeout=20, reserve=plan["reserve"]
+        ) as client,
+        asyncio.timeout(100_000),  # nobody hangs
     ):  # fmt: skip
-        calls = [
-            asyncio.create_task(client.create(media_id, Metadata.of(alt_text=text), account="ana", max_wait=None))
-            for media_id, text in plan["calls"]
-        ]
-        found: list[Outcome] = []
-        error: BaseException | None = None
-        try:
-            async with client.bulk(inputs, concurrency=plan["concurrency"], coalesce=mode) as outcomes:
-                async for outcome in outcomes:
-                    found.append(outcome)  # noqa: PERF401 - what came before an error counts
-        except Exception as stopped:  # noqa: BLE001 - any of the package's errors
-            error = stopped
-        called = await asyncio.gather(*calls, return_exceptions=True)
-        taken = inputs[: len(found)]
-        assert sorted(outcome.ref for outcome in found if isinstance(outcome.ref, int)) == list(range(len(taken)))
-        assert error is not None or len(found) == len(inputs)
+        calls = [asyncio.create_task(later(client, *call)) for call in plan["calls"]]
+        other = asyncio.create_task(rival(client, updates(plan["rival"]), plan["rival_at"]))
+        options = {name: plan[name] for name in ("concurrency", "coalesce", "lookahead")}
+        found, _ = await run(client, inputs, **options)
+        called = [*await asyncio.gather(*calls, return_exceptions=True), *await other]
+        assert sorted(outcome.ref for outcome in found if isinstance(outcome.ref, int)) == list(range(len(found)))
         assert client.stats.requests == sandbox.counts.requests
         assert client.stats.in_flight == 0
         assert sandbox.counts.most_per_id <= 1
