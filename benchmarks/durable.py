@@ -3,8 +3,8 @@
     python -m benchmarks.durable [--updates 20000] [--rounds 5] [--concurrency 64] [--folder DIR] [--profile PATH]
     python -m benchmarks.durable --memory [--updates 1000000]
 
-The server is a small one in a process of its own that knows no limits, and nothing is pinned to a core: a journal's
-thread shares what there is with the loop and the server. A round is both ways one after the other, the first of them in
+The server is that of `benchmarks.speed`, in a process of its own, and nothing is pinned to a core: a journal's thread
+shares what there is with the loop and the server. A round is both ways one after the other, the first of them in
 turn; each starts with a new journal, and its time is that of the whole block: making the updates, loading them,
 sending, and closing the journal. Told are the ratios of without a journal to with one, and their medians: of the
 seconds (what counts), of the CPU time of the client's process, and of the seconds without loading. These leave it out
@@ -17,56 +17,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from msgspec import Struct
 
+from benchmarks.speed.server import serving
 from xmediameta import Applied, Client, Metadata, Update
 
 FIRST = 1146654567674912769
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Wed, 01 Jul 2026 00:00:00 GMT\r\n"
-    b"x-transaction-id: 5f0c7ab1d93e4c02\r\nContent-Length: "
-)
-
-
-class Answering(asyncio.Protocol):
-    """Answers each request, which comes whole, or its head and its body in two pieces, with its own id."""
-
-    def __init__(self) -> None:
-        self.kept = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.kept += data
-        _, separator, body = self.kept.partition(b"\r\n\r\n")
-        if not separator or not body.endswith(b"}}}"):
-            return
-        self.kept = b""
-        began = body.index(b'"id":"') + 6
-        answer = b'{"data":{"id":"%s","associated_metadata":{}}}' % body[began : body.index(b'"', began)]
-        self.transport.write(HEAD + str(len(answer)).encode() + b"\r\n\r\n" + answer)
-
-
-def serve(told: Connection) -> None:
-    """Be the server, until killed."""
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
-        told.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
 
 
 class Took(Struct, frozen=True):
@@ -150,21 +113,13 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="one run with a journal, and its peak of memory")
     parser.add_argument("--profile", type=Path, help="write a profile of one run with a journal instead")
     given = parser.parse_args()
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    server = spawn.Process(target=serve, args=(theirs,), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{ours.recv()}"
-    try:
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            if given.profile is not None:
-                with cProfile.Profile() as profile:
-                    asyncio.run(send(url, given.updates, given.concurrency, Path(folder) / "journal.db"))
-                profile.dump_stats(given.profile)
-            else:
-                (memory if given.memory else pairs)(url, given, Path(folder))
-    finally:
-        server.kill()
+    with serving(None) as url, tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        if given.profile is not None:
+            with cProfile.Profile() as profile:
+                asyncio.run(send(url, given.updates, given.concurrency, Path(folder) / "journal.db"))
+            profile.dump_stats(given.profile)
+        else:
+            (memory if given.memory else pairs)(url, given, Path(folder))
 
 
 if __name__ == "__main__":

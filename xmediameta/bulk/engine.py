@@ -230,10 +230,9 @@ class Engine:
                 await self._crew.rest()
 
     def _may_draw(self) -> bool:
-        source = self._source
         return (
-            not (source.busy or source.ended or self.shelf.full)
-            and source.ready
+            self._source.ready
+            and not self.shelf.full
             and self._endings.reason is None
             and self._endings.open < self._options.lookahead
         )

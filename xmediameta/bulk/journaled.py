@@ -105,7 +105,7 @@ class JournalSource:
     @property
     def ready(self) -> bool:
         """Whether there may be something for an account that can be sent for."""
-        return self._tell_settled or self._run.has_work(self._away)
+        return not (self.busy or self.given_up) and (self._tell_settled or self._run.has_work(self._away))
 
     def at_once(self) -> object:
         """A task, where one is at hand; else `LATER`, and `draw` tells what there is."""

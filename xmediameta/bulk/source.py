@@ -42,8 +42,6 @@ class Source:
 
     __slots__ = ("_items", "_since", "_task", "busy", "ended", "error", "slow", "waits")
 
-    ready = True  # whether the next item could be sent, whoever's it is
-
     def __init__(self, updates: Updates) -> None:
         self.waits = self.slow = isinstance(updates, AsyncIterable)
         self._items = aiter(updates) if isinstance(updates, AsyncIterable) else iter(updates)
@@ -51,6 +49,11 @@ class Source:
         self._task: asyncio.Task[object] | None = None
         self.busy = self.ended = False
         self.error: Exception | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there may be a next item, which could be sent whoever's it is."""
+        return not (self.busy or self.ended)
 
     def at_once(self) -> object:
         """The next item or `END`; or `LATER` where it is to be waited for, or others in the loop are to have a turn."""

@@ -150,6 +150,8 @@ class JournalRun:
 
     def _next(self, avoid: Collection[str | None]) -> Shelf | None:
         """The next shelf in turn that has tasks, else one that may have some."""
+        if len(self._turn) == 1 and (shelf := self._turn[0]).tasks and shelf.account not in avoid:
+            return shelf
         perhaps: Shelf | None = None
         for _ in range(len(self._turn)):
             shelf = self._turn.popleft()
@@ -204,14 +206,13 @@ class JournalRun:
         What is finished meanwhile shares a future, so it cannot be cancelled: a task that awaits it and is cancelled
         ends when the commit does. A task that ends as `pending` is left for the next sitting.
         """
-        loop = asyncio.get_running_loop()
         if self._shut:
-            refused = Lasting[None](loop)
+            refused = Lasting[None](asyncio.get_running_loop())
             refused.fail(self._let_go())
             return refused
         self._drawn.pop(finished.task.seq, None)
         self._batch.append(finished)
-        return self._next_commit or self._promise(loop)
+        return self._next_commit or self._promise(asyncio.get_running_loop())
 
     def note(self, kind: str, account: str | None = None, **told: object) -> None:
         """Record that something happened (see `events`), with the next commit; it is told nobody if that fails."""
