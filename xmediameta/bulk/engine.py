@@ -167,7 +167,7 @@ class Engine:
     def deliver(self, outcome: Outcome) -> None:
         """A row has its outcome."""
         self._endings.deliver(outcome)
-        if self._endings.open == self._options.lookahead - 1:
+        if self._endings.open == self._options.lookahead - 1 and not self.done:
             self.wake()  # there is room again, and who settled the row may be none of the workers
 
     def record(self, outcome: Outcome, finished: Finished | None) -> None:
