@@ -44,6 +44,8 @@ from .wire import PATH
 
 __all__ = ["Answer", "Session", "Transport"]
 
+_READ = 1 << 15  # bytes; more than the longest answer that is to be expected
+
 Answer = tuple[int, CIMultiDictProxy[str], bytes]
 
 
@@ -153,6 +155,10 @@ class _Connector(aiohttp.TCPConnector):
         flight.connecting = flight.new = True
         connection = await super()._create_connection(*args, **kwargs)
         flight.connecting = False
+        if hasattr(connection.transport, "max_size"):
+            # asyncio reads into 256 KiB otherwise, which C's allocator may get from the system for each answer, and
+            # give back: that takes ten times what the read does.
+            connection.transport.max_size = _READ  # type: ignore[union-attr]
         return connection
 
 
