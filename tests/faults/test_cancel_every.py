@@ -175,7 +175,7 @@ async def test_a_reader_of_a_bulk(when: str) -> None:
                     sandbox.revoke(OLD)
                     vault.token = NEW
 
-    assert await at_every_await(play, when) >= 8
+    assert await at_every_await(play, when) >= 6
 
 
 @pytest.mark.parametrize("when", WHEN)
