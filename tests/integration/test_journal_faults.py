@@ -125,13 +125,13 @@ def broken(*_: object) -> None:
 
 async def test_what_waits_for_a_commit_when_the_loop_ends_is_told(tmp_path: Path) -> None:
     """As when `asyncio.run` is interrupted and cancels all that is left."""
-    runs: list[JournalRun] = []
+    runs: list[tuple[Journal, JournalRun]] = []
     waiting: list[asyncio.Future[None]] = []
 
     async def main() -> None:
         journal = await Journal.open(tmp_path / "journal.db")
         run = await start(journal)
-        runs.append(run)
+        runs.append((journal, run))
         tasks = [task for _ in range(2) if (task := await run.draw(())) is not None]
         waiting.append(run.finish(well(tasks[0])))
         while run._recording is None:
@@ -139,10 +139,12 @@ async def test_what_waits_for_a_commit_when_the_loop_ends_is_told(tmp_path: Path
         waiting.append(run.finish(well(tasks[1])))
 
     await asyncio.get_running_loop().run_in_executor(None, asyncio.run, main())
-    (run,) = runs
+    ((journal, run),) = runs
     assert [one.task.seq for one in run.unrecorded] == [1]
     assert waiting[0].exception() is None
     assert isinstance(waiting[1].exception(), JournalError)
+    run._lock.release()
+    journal._store.close()
 
 
 async def test_a_start_on_a_full_disk_sends_nothing_and_leaves_no_run(tmp_path: Path) -> None:

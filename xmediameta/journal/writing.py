@@ -21,10 +21,9 @@ from .schema import NEVER
 
 Row = tuple[Any, ...]
 
-# ?8 is the problem of an invalid row, which goes into its outcome.
 _ONE: Final = (
     "INSERT INTO task (account, media_id, ref, source, passed, digest, send_before, body, due, task)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INVALID: Final = "INSERT INTO outcome (task, state, error, problem) VALUES (?, 'invalid', 'InvalidUpdate', ?)"
 _COLUMNS: Final = (
@@ -63,7 +62,8 @@ def storable(value: object) -> object:
 
 def _one_by_one(file: JournalFile, rows: Sequence[Row]) -> None:
     with file.transaction() as db:
-        db.executemany(_ONE, rows)
+        # The problem of an invalid row goes into its outcome.
+        db.executemany(_ONE, [(*row[:7], *row[8:]) for row in rows])
         faults = [(row[10], row[7]) for row in rows if row[7] is not None]
         if faults:
             db.executemany(_INVALID, faults)
