@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,33 @@ def test_one_holder_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert second.acquire()
     second.release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_comes_and_goes_is_not_taken_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened between two others, of which the second has the number of the first, which the system may do."""
+    one, other = RunLock(tmp_path / "journal.db", "nightly"), RunLock(tmp_path / "journal.db", "nightly")
+    numbers: list[int] = []
+
+    def made() -> None:
+        one.path.unlink()
+        one.path.touch(0o600)
+        numbers.append(one.path.stat().st_ino)
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        monkeypatch.setattr(sqlite3, "connect", real)
+        numbers.append(one.path.stat().st_ino)
+        one.path.rename(tmp_path / "kept")  # its number is not free yet when the next one is made
+        one.path.touch(0o600)
+        (tmp_path / "kept").unlink()
+        db = real(*args, **options)
+        made()
+        return db
+
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert one.acquire()
+    assert not other.acquire(), f"two hold it: {numbers}"
+    one.release()
 
 
 def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
