@@ -43,13 +43,6 @@ class Echoes:
         self._usual = () if self._token is None else _as_text(self._token)
         self._needles: tuple[bytes, ...] = tuple(Veiled(form.encode()) for form in self._usual)
 
-    def in_success(self, body: bytes, transaction_id: str) -> bool:
-        """Whether the token is in what is kept of a success, in one of its usual forms: it is asked of each answer."""
-        for needle in self._needles:
-            if needle in body:
-                return True
-        return any(form in transaction_id for form in self._usual) if len(transaction_id) >= _LEAST else False
-
     def out_of_success(self, body: bytes, transaction_id: str) -> tuple[bytes, str]:
         """What is kept of a success, without the token in its usual forms: each look takes time with each answer."""
         for needle in self._needles:

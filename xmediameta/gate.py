@@ -72,14 +72,13 @@ class Gate:
 
     Attributes:
         ledger: decides.
-        paced: whether starts are smoothed.
         waiting_for, waiting_until: the window that refused whoever asked last, and until when (the loop's clock); None
             where none did, or where an answer must come in first.
     """
 
     __slots__ = (
         "_account", "_bulk", "_closed", "_group", "_interactive", "_left", "_loop", "_on_wait", "_pacer", "_seen_until",
-        "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger", "paced",
+        "_subscribers", "_sure_until", "_time", "_timer", "_timer_at", "_told_until", "_wall", "ledger",
         "waiting_for", "waiting_until",
     )  # fmt: skip
 
@@ -98,7 +97,6 @@ class Gate:
         self._group = group
         self._left: tuple[Group, ...] = ()
         self._pacer = None if pace is None else Pacer(pace, ledger.status)
-        self.paced = pace is not None
         self._on_wait = on_wait
         self._wall = wall
         self._loop = asyncio.get_running_loop()
@@ -155,9 +153,6 @@ class Gate:
         if self._interactive or self._bulk or self._closed:
             return None
         now = self._time()
-        if self._pacer is None and (ticket := self.ledger.at_once(now)) is not None:
-            self.waiting_for = self.waiting_until = self._sure_until = None
-            return ticket
         if self._refusal(now, False) is not None:
             return None
         return self._taken(now)

@@ -97,19 +97,14 @@ class Ledger:
     def at_once(self, now: float, interactive: bool = False) -> Ticket | None:
         """A ticket, where it takes no thought; None where `refusal` must be asked."""
         keep = 0 if interactive else self.keep
-        windows = self.windows
-        for window in windows:
+        for window in self.windows:
             if window.credit <= keep or now >= window.credit_until:
                 return None
-        for window in windows:
-            window.taken += 1
-            window.credit -= 1
-        clock = self._clock
-        clock.serial = mark = clock.serial + 1
-        return Ticket(mark, now)
+        self._asked = now
+        return self.take()
 
     def take(self) -> Ticket:
-        """A ticket, where `refusal` has just said None."""
+        """A ticket, where `refusal` has just said None, or `at_once` has no need to ask it."""
         for window in self.windows:
             window.taken += 1
             window.credit -= 1

@@ -7,7 +7,7 @@ when it was kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 
 import msgspec
@@ -80,6 +80,11 @@ def read_kept(text: str) -> list[KeptWindow]:
         return _read(text)
     except msgspec.MsgspecError:
         return []
+
+
+def kept_of(kept: Mapping[str, str], account: str | None) -> list[KeptWindow]:
+    """The windows of one account among what is kept, by owner."""
+    return read_kept(kept.get(owner(account), "[]"))
 
 
 def recall(

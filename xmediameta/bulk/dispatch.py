@@ -115,12 +115,10 @@ class Dispatch:
         account = queue.account
         if account is None or account.stopped or self._sender.congestion.limit != inf:
             return None
-        spent = self._options.max_requests is not None and self.spent
-        if spent or not self._endings.room or (ticket := account.gate.try_enter()) is None:
+        if self.spent or not self._endings.room or (ticket := account.gate.try_enter()) is None:
             return None
         self._queues.order(entry)
-        self.more = self.in_flight + 1 < self._options.concurrency
-        return self.serve(queue, entry, ticket)
+        return self._sending(queue, entry, ticket)
 
     def next(self) -> Job | None:
         """What a worker is to do now; None where nothing can be done."""
@@ -165,9 +163,13 @@ class Dispatch:
                 queues.set_aside().probe = entry
             else:
                 queues.turn()
-            self.more = self.in_flight + 1 < self._options.concurrency
-            return self.serve(queue, queue.take(entry), ticket)
+            return self._sending(queue, queue.take(entry), ticket)
         return None
+
+    def _sending(self, queue: AccountQueue, entry: Entry, ticket: Ticket) -> Job:
+        """The job of whoever sends an entry; nobody else looks for more if it takes the last place."""
+        self.more = self.in_flight + 1 < self._options.concurrency
+        return self.serve(queue, entry, ticket)
 
     @property
     def spent(self) -> bool:
@@ -217,7 +219,7 @@ class Dispatch:
         queue.busy += 1
         sent = settled = False
         try:
-            if smooth and account.gate.paced:
+            if smooth:
                 await account.gate.smooth()
             sent = True
             self.retries += entry.attempts > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from xmediameta.accounts import Accounts
@@ -51,8 +50,8 @@ class Noting:
                 "window",
                 owner,
                 window=spent.name,
-                opened=_text(ended - NOMINAL[spent.name]),
-                closed=_text(ended),
+                opened=time_text(ended - NOMINAL[spent.name]),
+                closed=time_text(ended),
                 limit=spent.limit,
                 sent=spent.sent,
                 used=spent.used,
@@ -73,7 +72,3 @@ class Noting:
                 action=error.advice,
                 all_of_its_app=stopped.all_of_its_app,
             )
-
-
-def _text(at: float) -> str:
-    return time_text(datetime.fromtimestamp(at, UTC))

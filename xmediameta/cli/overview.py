@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -116,7 +115,7 @@ class Overview(Struct, frozen=True, kw_only=True):
             "cost_usd": self.cost,
             "seconds_left": None if left is None else round(left, 1),
             "waiting": [
-                {"account": wait.account or None, "window": wait.window, "until": _iso(wait.ended)}
+                {"account": wait.account or None, "window": wait.window, "until": time_text(wait.ended)}
                 for wait in self.waits
             ],
             "by_account": self.accounts,
@@ -246,7 +245,7 @@ def _waiting(seen: Overview) -> str | None:
     if not seen.waits:
         return None
     waiting = {wait.account for wait in seen.waits}
-    first = clock(_iso(min(wait.ended for wait in seen.waits)))
+    first = clock(time_text(min(wait.ended for wait in seen.waits)))
     if len(waiting) == 1:
         account = next(iter(waiting))
         who = f"{printable(account, 100)} waits" if account else "waiting"
@@ -298,12 +297,8 @@ async def _by_limits(journal: Journal, seen: Overview, known: Overview | None, n
     if known is not None and known.needed == seen.needed and known.running and known.by_limits is not None:
         return max(0.0, known.by_limits - (now - known.looked_at))
     kept = await journal.quota(seen.record)
-    windows = {name: memory.read_kept(kept.get(memory.owner(name), "[]")) for name in seen.needed}
+    windows = {name: memory.kept_of(kept, name) for name in seen.needed}
     return estimate(seen.needed, kept=windows, wall=now).seconds
-
-
-def _iso(at: float) -> str:
-    return time_text(datetime.fromtimestamp(at, UTC))
 
 
 async def _problems(journal: Journal, seen: Overview, known: Overview | None) -> tuple[ProblemGroup, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from xmediameta.memory import owner, read_kept
+from xmediameta.memory import kept_of
 from xmediameta.report import Gathering, Story, page, read_events, with_open_windows
 from xmediameta.report.timeline import unix
 
@@ -23,8 +23,7 @@ def report(run: str | None, journal: str | None, *, output: str, price: float) -
             noted = read_events(await opened.events(record), until=time.time(), requests=record.requests)
             kept = await opened.quota(record)
             windows = {
-                name: read_kept(kept.get(owner(name or None), "[]"))
-                for name in {one.account for one in await opened.counts(record)}
+                name: kept_of(kept, name or None) for name in {one.account for one in await opened.counts(record)}
             }
             noted = with_open_windows(noted, windows, unix(record.started_at) or time.time())
             gathering = Gathering(record, noted, local=local(record))

@@ -49,9 +49,10 @@ def now_text() -> str:
     return time_text(datetime.now(UTC))
 
 
-def time_text(when: datetime) -> str:
-    """An aware time as the journal writes it."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def time_text(when: datetime | float) -> str:
+    """An aware time, or Unix seconds, as the journal writes it."""
+    moment = when if isinstance(when, datetime) else datetime.fromtimestamp(when, UTC)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def failure(path: Path, error: BaseException) -> JournalError:

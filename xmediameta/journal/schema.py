@@ -56,7 +56,7 @@ _EVENT: Final = """
         event INTEGER PRIMARY KEY,
         run INTEGER NOT NULL,
         at TEXT NOT NULL,
-        kind TEXT NOT NULL,                 -- begun, wait, stop or ended
+        kind TEXT NOT NULL,                 -- begun, wait, window, stop or ended
         account TEXT,
         data TEXT                           -- JSON
     )
